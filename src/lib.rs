@@ -1,0 +1,4 @@
+//! ibgraph.
+
+pub mod loss;
+pub mod tensor;

@@ -1,0 +1,68 @@
+//! What is to be computed: the loss source, the options, and the float64 reference.
+//!
+//! First room of the flow: YAML and command line options become a [`Loss`], which the compiler lowers and which the
+//! reference evaluates. Invariant: a [`Loss`] is complete and consistent; no later stage finds a name or an option
+//! that it cannot honour.
+
+pub mod builtin;
+pub mod expr;
+pub mod interface;
+pub mod metadata;
+pub mod reference;
+pub mod spec;
+pub mod weights;
+
+pub use interface::{
+    ClassWeighting, Dim, FeatureInput, InfluenceGradient, Interface, InterfaceError, Port,
+};
+pub use spec::{LossSpec, Quantity, Reduction, SpecError};
+pub use weights::{ClassWeights, WeightsError};
+
+/// A loss with everything decided: the formula, its parameters, and what the graph looks like from outside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loss {
+    spec: LossSpec,
+    interface: Interface,
+    class_weights: Option<Vec<f64>>,
+}
+
+impl Loss {
+    /// Puts a loss together. `class_weights` [C] is stored in the graph; `None` where every class weighs 1 or where
+    /// the weights are a runtime input.
+    ///
+    /// # Errors
+    /// Options that contradict the formula or each other.
+    pub fn new(
+        spec: LossSpec,
+        mut interface: Interface,
+        class_weights: Option<Vec<f64>>,
+    ) -> Result<Self, InterfaceError> {
+        interface.settle(&spec, class_weights.as_deref())?;
+        Ok(Self {
+            spec,
+            interface,
+            class_weights,
+        })
+    }
+
+    /// The formula.
+    pub fn spec(&self) -> &LossSpec {
+        &self.spec
+    }
+
+    /// The options.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// Class weights [C] stored in the graph.
+    pub fn class_weights(&self) -> Option<&[f64]> {
+        self.class_weights.as_deref()
+    }
+
+    /// Whether the graph has the input `features`.
+    pub fn has_features(&self) -> bool {
+        let entries: Vec<&str> = self.interface.outputs.iter().map(String::as_str).collect();
+        self.spec.uses(Quantity::FeatureL1, &entries)
+    }
+}

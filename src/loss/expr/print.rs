@@ -1,0 +1,76 @@
+//! [`Expr`] back to text, with the fewest brackets that keep its meaning.
+
+use std::fmt;
+
+use super::{BinaryOp, Expr, ExprKind};
+
+impl BinaryOp {
+    fn symbol(self) -> &'static str {
+        match self {
+            BinaryOp::Add => "+",
+            BinaryOp::Sub => "-",
+            BinaryOp::Mul => "*",
+            BinaryOp::Div => "/",
+            BinaryOp::Pow => "^",
+        }
+    }
+
+    /// (own level, lowest level allowed on the left, on the right)
+    fn levels(self) -> (u8, u8, u8) {
+        match self {
+            BinaryOp::Add => (1, 1, 1),
+            BinaryOp::Sub => (1, 1, 2),
+            BinaryOp::Mul => (2, 2, 2),
+            BinaryOp::Div => (2, 2, 3),
+            BinaryOp::Pow => (4, 5, 4),
+        }
+    }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, 0)
+    }
+}
+
+impl Expr {
+    fn level(&self) -> u8 {
+        match &self.kind {
+            ExprKind::Number(_) | ExprKind::Name(_) | ExprKind::Call(..) => 5,
+            ExprKind::Neg(_) => 3,
+            ExprKind::Binary(op, ..) => op.levels().0,
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, lowest: u8) -> fmt::Result {
+        if self.level() < lowest {
+            f.write_str("(")?;
+            self.write(f, 0)?;
+            return f.write_str(")");
+        }
+        match &self.kind {
+            ExprKind::Number(v) => write!(f, "{v}"),
+            ExprKind::Name(name) => f.write_str(name),
+            ExprKind::Neg(a) => {
+                f.write_str("-")?;
+                a.write(f, 3)
+            }
+            ExprKind::Binary(op, a, b) => {
+                let (_, left, right) = op.levels();
+                a.write(f, left)?;
+                write!(f, " {} ", op.symbol())?;
+                b.write(f, right)
+            }
+            ExprKind::Call(function, args) => {
+                write!(f, "{}(", function.name())?;
+                for (k, arg) in args.iter().enumerate() {
+                    if k > 0 {
+                        f.write_str(", ")?;
+                    }
+                    arg.write(f, 0)?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}

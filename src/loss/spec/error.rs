@@ -1,0 +1,53 @@
+//! What is wrong with a loss source, shown at its place in the file.
+
+use std::fmt;
+
+/// A loss source that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecError {
+    pub(super) file: String,
+    pub(super) message: String,
+    pub(super) place: Option<Place>,
+}
+
+/// A place in the file, with its line for the caret display.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in characters.
+    pub column: usize,
+    /// In characters, at least 1.
+    pub width: usize,
+    /// Text of the line.
+    pub text: String,
+}
+
+impl SpecError {
+    /// 1-based line of the error in the file, if it has a place.
+    pub fn line(&self) -> Option<usize> {
+        self.place.as_ref().map(|p| p.line)
+    }
+
+    /// What is wrong and what to do, without the place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(place) = &self.place else {
+            return write!(f, "{}: {}", self.file, self.message);
+        };
+        let number = place.line.to_string();
+        let gutter = " ".repeat(number.len());
+        writeln!(f, "{}:{}:{}: {}", self.file, place.line, place.column, self.message)?;
+        writeln!(f, "{gutter} |")?;
+        writeln!(f, "{number} | {}", place.text)?;
+        let indent = " ".repeat(place.column.saturating_sub(1));
+        write!(f, "{gutter} | {indent}{}", "^".repeat(place.width))
+    }
+}
+
+impl std::error::Error for SpecError {}
