@@ -1,4 +1,5 @@
 //! ibgraph.
 
 pub mod loss;
+pub mod row;
 pub mod tensor;
