@@ -1,5 +1,7 @@
 //! ibgraph.
 
+pub mod graph;
 pub mod loss;
+pub mod lower;
 pub mod row;
 pub mod tensor;

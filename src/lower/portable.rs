@@ -1,0 +1,199 @@
+//! The portable lowering.
+//!
+//! One softmax over the other classes, one scalar program a row, and two rank-one updates:
+//! logits_grad = ∂L/∂u · (r - onehot), features_grad = ∂L/∂h · sign(features).
+
+use super::labels::{Labels, ones};
+use super::margin::Margin;
+use super::row::RowSources;
+use crate::graph::{BinaryOp, Builder, Dim, Graph, Op, ReduceOp, TensorType, UnaryOp, ValueId};
+use crate::loss::{self, ClassWeighting, FeatureInput, Loss, Reduction, metadata::CLASS_WEIGHTS};
+use crate::row::{Compiled, Roots, StepId, compile};
+use crate::tensor::{DType, Tensor, TensorData};
+
+pub(super) fn lower(loss: &Loss) -> Graph {
+    let mut b = Builder::new(&loss.spec().name.replace(' ', "_"));
+    let ports = Ports::declare(&mut b, loss);
+    let logits = b.cast(ports.get("logits"), matrix_type(loss));
+    let labels = Labels::new(&mut b, loss.interface(), ports.get("labels"));
+    let margin = Margin::new(&mut b, logits, labels.class);
+    let features = ports.find("features").map(|f| b.cast(f, matrix_type(loss)));
+    let compiled = compile(loss);
+    let sources = RowSources {
+        loss,
+        labels: &labels,
+        margin: &margin,
+        features,
+        class_weights: ports.find(CLASS_WEIGHTS).or_else(|| stored_weights(&mut b, loss)),
+        upstream: ports.find("loss_grad"),
+        parameters: ports.0.clone(),
+    };
+    let steps = sources.lower(&mut b, &compiled.program);
+    let rows = Rows { steps, enabled: ports.find("enabled"), labels: &labels, margin: &margin };
+    let mut outputs = Vec::new();
+    for port in loss.outputs() {
+        let value = match port.name.as_str() {
+            "loss" => rows.loss(&mut b, loss, &compiled),
+            "row_loss" => rows.vector(&mut b, loss, rows.root(&compiled, |r| r.row_loss)),
+            "logits_grad" => rows.logits_grad(&mut b, loss, &compiled),
+            "features_grad" => rows.features_grad(&mut b, loss, &compiled, features),
+            entry => {
+                let step = compiled.entries.iter().find(|(name, _)| name == entry).map(|(_, step)| *step);
+                rows.vector(&mut b, loss, (step, None))
+            }
+        };
+        outputs.push((port.name, value));
+    }
+    b.finish(&outputs)
+}
+
+/// Type of [N, C] and [N, D] arithmetic.
+fn matrix_type(loss: &Loss) -> DType {
+    loss.interface().scalar_dtype()
+}
+
+/// The graph inputs by name.
+struct Ports(Vec<(String, ValueId)>);
+
+impl Ports {
+    fn declare(b: &mut Builder, loss: &Loss) -> Self {
+        let mut declare = |port: loss::Port| {
+            let dims: Vec<Dim> = port.shape.iter().map(dim).collect();
+            let id = b.input(&port.name, TensorType::new(port.dtype, &dims));
+            (port.name, id)
+        };
+        Self(loss.inputs().into_iter().map(&mut declare).collect())
+    }
+
+    fn find(&self, name: &str) -> Option<ValueId> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, id)| *id)
+    }
+
+    fn get(&self, name: &str) -> ValueId {
+        self.find(name).expect("every loss has the inputs logits and labels")
+    }
+}
+
+fn dim(dim: &loss::Dim) -> Dim {
+    match dim {
+        loss::Dim::Fixed(n) => Dim::Fixed(*n),
+        loss::Dim::Symbol(name) => Dim::symbol(name),
+    }
+}
+
+fn stored_weights(b: &mut Builder, loss: &Loss) -> Option<ValueId> {
+    if loss.interface().class_weighting != ClassWeighting::Stored {
+        return None;
+    }
+    let weights = loss.class_weights()?.to_vec();
+    let tensor = Tensor::new(vec![weights.len()], TensorData::F64(weights));
+    Some(b.named_constant(CLASS_WEIGHTS, tensor.expect("a vector has its own length")))
+}
+
+/// The lowered row program.
+struct Rows<'a> {
+    steps: Vec<ValueId>,
+    enabled: Option<ValueId>,
+    labels: &'a Labels,
+    margin: &'a Margin,
+}
+
+/// The step of a root with the loss on, and with it off.
+type OnOff = (Option<StepId>, Option<StepId>);
+
+impl Rows<'_> {
+    fn root(&self, compiled: &Compiled, pick: fn(&Roots) -> Option<StepId>) -> OnOff {
+        (pick(&compiled.roots), compiled.disabled.as_ref().and_then(pick))
+    }
+
+    /// A root as a float64 column [N, 1]: selected by `enabled`, with rows masked that do not count.
+    fn column(&self, b: &mut Builder, (on, off): OnOff) -> ValueId {
+        let on = on.expect("a root that an output needs is compiled");
+        let mut value = self.steps[on.index()];
+        if let (Some(enabled), Some(off)) = (self.enabled, off) {
+            // Selected, not blended: what is not finite in one branch stays out of the other.
+            value = b.choose(enabled, value, self.steps[off.index()]);
+        }
+        if b.ty(value).rank() == 0 {
+            let ones = ones(b, self.margin.any_column());
+            value = b.binary(BinaryOp::Mul, ones, value);
+        }
+        self.labels.masked(b, value)
+    }
+
+    /// A root as an output [N].
+    fn vector(&self, b: &mut Builder, loss: &Loss, root: OnOff) -> ValueId {
+        let column = self.column(b, root);
+        let column = b.cast(column, loss.interface().scalar_dtype());
+        b.node(Op::SqueezeLast, &[column])
+    }
+
+    fn loss(&self, b: &mut Builder, loss: &Loss, compiled: &Compiled) -> ValueId {
+        if loss.interface().reduction == Reduction::None {
+            return self.vector(b, loss, self.root(compiled, |r| r.row_loss));
+        }
+        let shares = self.column(b, self.root(compiled, |r| r.share));
+        let total = b.reduce(ReduceOp::Sum, shares, None);
+        b.cast(total, loss.interface().scalar_dtype())
+    }
+
+    fn logits_grad(&self, b: &mut Builder, loss: &Loss, compiled: &Compiled) -> ValueId {
+        let slope = self.slope(b, loss, self.root(compiled, |r| r.by_margin));
+        let at_label = b.unary(UnaryOp::Neg, slope);
+        let scaled = b.binary(BinaryOp::Mul, self.margin.others, slope);
+        let mut grad = b.node(Op::ScatterElements, &[scaled, self.labels.class, at_label]);
+        if let Some(ignored) = self.labels.ignored {
+            // Softmax of a NaN row is NaN, and so is its product with 0.
+            let zero = b.scalar(matrix_type(loss), 0.0);
+            grad = b.choose(ignored, zero, grad);
+        }
+        b.cast(grad, loss.interface().dtype)
+    }
+
+    fn features_grad(&self, b: &mut Builder, loss: &Loss, compiled: &Compiled, features: Option<ValueId>) -> ValueId {
+        let slope = self.slope(b, loss, self.root(compiled, |r| r.by_norm));
+        let features = features.expect("a loss with the output features_grad has the input features");
+        let mut grad = match loss.interface().feature_input {
+            FeatureInput::Raw => {
+                let sign = b.unary(UnaryOp::Sign, features);
+                b.binary(BinaryOp::Mul, sign, slope)
+            }
+            FeatureInput::Norm => b.node(Op::SqueezeLast, &[slope]),
+            FeatureInput::NormColumn => slope,
+        };
+        if loss.interface().feature_input == FeatureInput::Raw {
+            grad = self.without_idle_rows(b, loss, grad);
+        }
+        b.cast(grad, loss.interface().dtype)
+    }
+
+    /// Zeros where a row is ignored or the loss is off, whatever the features are there.
+    fn without_idle_rows(&self, b: &mut Builder, loss: &Loss, grad: ValueId) -> ValueId {
+        let zero = b.scalar(matrix_type(loss), 0.0);
+        let mut grad = grad;
+        if let Some(enabled) = self.enabled {
+            grad = b.choose(enabled, grad, zero);
+        }
+        if let Some(ignored) = self.labels.ignored {
+            grad = b.choose(ignored, zero, grad);
+        }
+        grad
+    }
+
+    /// A derivative in the matrix type, [N, 1]. For half types it saturates: |r| ≤ 1 and |sign| ≤ 1, so the bound on
+    /// the slope bounds the whole row.
+    fn slope(&self, b: &mut Builder, loss: &Loss, root: OnOff) -> ValueId {
+        let mut slope = self.column(b, root);
+        let largest = match loss.interface().dtype {
+            DType::F16 => Some(half::f16::MAX.to_f64()),
+            DType::BF16 => Some(half::bf16::MAX.to_f64()),
+            _ => None,
+        };
+        if let Some(largest) = largest {
+            let (low, high) = (b.scalar(DType::F64, -largest), b.scalar(DType::F64, largest));
+            slope = b.binary(BinaryOp::Max, slope, low);
+            slope = b.binary(BinaryOp::Min, slope, high);
+        }
+        b.cast(slope, matrix_type(loss))
+    }
+}

@@ -1,0 +1,69 @@
+//! Snapshots of lowered graphs, and that every option gives a graph that verifies.
+
+use super::*;
+use crate::loss::{ClassWeighting, FeatureInput, Interface, Loss, Reduction, builtin};
+use crate::tensor::DType;
+
+fn loss(name: &str, edit: impl FnOnce(&mut Interface)) -> Loss {
+    let spec = builtin::load(name).unwrap().unwrap();
+    let mut interface = Interface::new(10, &spec);
+    edit(&mut interface);
+    let weights = (interface.class_weighting == ClassWeighting::Stored).then(|| vec![1.0; 10]);
+    Loss::new(spec, interface, weights).unwrap()
+}
+
+#[test]
+fn ib_with_stored_weights() {
+    let loss = loss("ib", |i| i.class_weighting = ClassWeighting::Stored);
+    insta::assert_snapshot!(portable(&loss).to_string());
+}
+
+#[test]
+fn ib_without_weights() {
+    insta::assert_snapshot!(portable(&loss("ib", |_| ())).to_string());
+}
+
+#[test]
+fn ib_with_everything_at_run_time() {
+    let loss = loss("ib", |i| {
+        i.class_weighting = ClassWeighting::Runtime;
+        i.runtime_parameters = vec!["alpha".into(), "epsilon".into()];
+        i.enabled_input = true;
+        i.ignore_index = Some(-100);
+        i.check_labels = true;
+        i.dtype = DType::F16;
+        i.reduction = Reduction::None;
+    });
+    insta::assert_snapshot!(portable(&loss).to_string());
+}
+
+#[test]
+fn cross_entropy() {
+    insta::assert_snapshot!(portable(&loss("cross-entropy", |_| ())).to_string());
+}
+
+#[test]
+fn every_combination_of_options_verifies() {
+    let reductions = [Reduction::Mean, Reduction::WeightedMean, Reduction::Sum, Reduction::None];
+    let weightings = [ClassWeighting::None, ClassWeighting::Stored, ClassWeighting::Runtime];
+    let inputs = [FeatureInput::Raw, FeatureInput::Norm, FeatureInput::NormColumn];
+    for name in builtin::names() {
+        for reduction in reductions {
+            for class_weighting in weightings {
+                for feature_input in inputs {
+                    for switches in 0..8 {
+                        let loss = loss(name, |i| {
+                            (i.reduction, i.class_weighting, i.feature_input) =
+                                (reduction, class_weighting, feature_input);
+                            i.enabled_input = switches & 1 != 0;
+                            i.check_labels = switches & 2 != 0;
+                            i.ignore_index = (switches & 4 != 0).then_some(255);
+                            i.dtype = [DType::F32, DType::F64, DType::F16, DType::BF16][switches % 4];
+                        });
+                        portable(&loss).verify().unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
