@@ -1,0 +1,12 @@
+//! The ONNX boundary: messages, reading and writing.
+//!
+//! Strings live here and nowhere deeper. Invariant: the same graph and options give the same bytes.
+
+pub mod messages;
+mod opset;
+mod read;
+mod write;
+
+pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions, oldest_ir};
+pub use read::{ReadError, read, tensor};
+pub use write::{WriteOptions, tensor_bytes, write};
