@@ -106,7 +106,14 @@ impl<'a> Writer<'a> {
             doc_string: None,
             input: ports(graph.inputs()),
             output: ports(graph.outputs()),
+            value_info: ports(&self.inner_values()),
         }
+    }
+
+    /// What nodes make for other nodes alone. Its types are written so that a reader need not infer them.
+    fn inner_values(&self) -> Vec<ValueId> {
+        let made = self.graph.nodes().iter().map(|node| node.output);
+        made.filter(|id| !self.graph.outputs().contains(id)).collect()
     }
 
     fn port(&self, id: ValueId) -> ValueInfoProto {

@@ -1,0 +1,112 @@
+//! A loss as a model file, and back.
+//!
+//! Where the rooms meet: [`emit`] runs the whole way from a [`Loss`] to bytes; [`open`] finds in a file the loss that
+//! it claims to compute. Invariant: `open(emit(loss))` gives the loss back.
+
+use crate::loss::metadata::{self, CLASS_WEIGHTS, MetadataError};
+use crate::loss::{Loss, LossSpec};
+use crate::lower;
+use crate::onnx::messages::{GraphProto, ModelProto};
+use crate::onnx::{self, ReadError, Versions, WriteOptions};
+use crate::tensor::Tensor;
+
+/// A model file with the loss it claims to compute.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// The file's message.
+    pub model: ModelProto,
+    /// The loss of its metadata.
+    pub loss: Loss,
+}
+
+/// Why a file cannot be opened as a loss.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArtifactError {
+    /// Not a model, or a tensor in it does not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A model, but not one of ours.
+    #[error(
+        "the model carries no loss specification (metadata key {key}); only files that ibgraph wrote can be checked",
+        key = metadata::KEY
+    )]
+    NoSpecification,
+    /// Ours, but damaged.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+}
+
+impl Artifact {
+    /// The graph of the model.
+    pub fn graph(&self) -> &GraphProto {
+        self.model.graph.as_ref().expect("a model without a graph is refused when it is read")
+    }
+}
+
+/// The bytes of a model file that computes `loss`: the portable lowering, with the specification in its metadata.
+///
+/// # Errors
+/// Never for a loss that was put together; see [`metadata::to_json`].
+pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, MetadataError> {
+    let options = WriteOptions {
+        versions,
+        doc: Some(doc(loss.spec())),
+        metadata: vec![(metadata::KEY.to_owned(), metadata::to_json(loss)?)],
+    };
+    Ok(onnx::write(&lower::portable(loss), &options))
+}
+
+fn doc(spec: &LossSpec) -> String {
+    let title = spec.title.as_deref().unwrap_or(&spec.name);
+    let source = spec.source.as_ref().map(|s| format!(" ({s})")).unwrap_or_default();
+    format!("{title}{source}: loss = {}", spec.loss.text)
+}
+
+/// Opens a model file that [`emit`] made.
+///
+/// # Errors
+/// Bytes that are no model, or no loss of ours.
+pub fn open(bytes: &[u8]) -> Result<Artifact, ArtifactError> {
+    let model = onnx::read(bytes)?;
+    let entry = model.metadata_props.iter().find(|e| e.key.as_deref() == Some(metadata::KEY));
+    let Some(text) = entry.and_then(|e| e.value.as_deref()) else {
+        return Err(ArtifactError::NoSpecification);
+    };
+    let stored = model.graph.iter().flat_map(|g| &g.initializer);
+    let weights = stored.into_iter().find(|t| t.name.as_deref() == Some(CLASS_WEIGHTS));
+    let weights = weights.map(Tensor::try_from).transpose()?.map(|t| t.to_f64_vec());
+    let loss = metadata::from_json(text, weights)?;
+    Ok(Artifact { model, loss })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::{ClassWeighting, Interface, builtin};
+
+    fn loss() -> Loss {
+        let mut spec = builtin::load("ib-focal").unwrap().unwrap();
+        spec.set("alpha", 0.1 + 0.2).unwrap();
+        let mut interface = Interface::new(3, &spec);
+        interface.class_weighting = ClassWeighting::Stored;
+        interface.outputs = vec!["influence_weight".into(), "loss".into()];
+        Loss::new(spec, interface, Some(vec![0.1, 1.0 / 3.0, 2.0])).unwrap()
+    }
+
+    #[test]
+    fn a_file_gives_back_the_loss_that_it_computes() {
+        let loss = loss();
+        let back = open(&emit(&loss, Versions::default()).unwrap()).unwrap().loss;
+        assert_eq!(back.interface(), loss.interface());
+        assert_eq!(back.class_weights(), loss.class_weights());
+        assert_eq!(back.spec().loss.text, loss.spec().loss.text);
+        assert_eq!(back.spec().parameters["alpha"].value, 0.1 + 0.2);
+    }
+
+    #[test]
+    fn the_same_loss_gives_the_same_bytes() {
+        let bytes = || emit(&loss(), Versions::default()).unwrap();
+        assert_eq!(bytes(), bytes());
+    }
+}

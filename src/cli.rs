@@ -1,0 +1,47 @@
+//! The command line: one file a subcommand. Only this room prints, reads the environment, or decides exit codes.
+
+mod check;
+mod emit;
+mod exit;
+mod numbers;
+mod output;
+mod progress;
+mod runtime;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+/// Loss-graph compiler and benchmark harness for ONNX.
+#[derive(Debug, Parser)]
+#[command(name = "ibgraph", version, about, long_about = LONG_ABOUT, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const LONG_ABOUT: &str = "\
+Builds the Influence-Balanced loss (Park et al., ICCV 2021) and its family, forward and backward, as ONNX graphs \
+in standard operators, and checks them against a float64 reference.";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 good; 1 a check failed; 2 wrong use or broken input; 3 the asked-for engine or provider is not there.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Emit(Box<emit::Args>),
+    Check(check::Args),
+    Runtime(runtime::Args),
+}
+
+/// Runs a parsed command line.
+///
+/// # Errors
+/// What went wrong, with its exit code.
+pub fn run(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Emit(args) => emit::run(*args),
+        Command::Check(args) => check::run(args),
+        Command::Runtime(args) => runtime::run(args),
+    }
+}

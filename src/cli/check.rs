@@ -1,0 +1,155 @@
+//! `ibgraph check`: whether a file computes the loss that it claims.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use super::output::Target;
+use super::progress::Progress;
+use super::runtime::search;
+use super::{Exit, Failure};
+use crate::check::{CheckError, Report, check};
+use crate::runtime::discover::{Found, Origin, find};
+use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
+
+/// Check a loss graph against the float64 reference
+///
+/// Runs the graph on generated cases (random, sure and wrong samples, saturated, dead and huge features, …) or on
+/// data, and compares every output with a float64 evaluation of the formula that the file carries.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A file that `ibgraph emit` wrote; `-` is standard input
+    model: String,
+    /// Data in the layout of the ONNX backend tests (test_data_set_*/input_*.pb, output_*.pb) instead of generated cases
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Also write the report as JSON; `-` writes it to standard output instead of the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<String>,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ibgraph check ib_loss.onnx
+  ibgraph check ib_loss.onnx --provider cuda --json report.json
+  ibgraph check ib_loss.onnx --data tests/data/vectors/ib_margin_20 --engine ort --runtime /opt/onnxruntime/lib";
+
+/// Which engine runs a graph, and where.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EngineArgs {
+    /// auto: ONNX Runtime where one is found, else the embedded engine; ort; embedded
+    #[arg(long, value_enum, default_value = "auto")]
+    engine: EngineChoice,
+    /// An ONNX Runtime library, or the directory it is in (default: ORT_DYLIB_PATH, what `ibgraph runtime install` put
+    /// in place, or a Python package)
+    #[arg(long, value_name = "PATH")]
+    runtime: Option<PathBuf>,
+    /// Execution provider of ONNX Runtime: cpu, cuda, …
+    #[arg(long, value_parser = |s: &str| s.parse::<Provider>().map_err(|e| e.to_string()), default_value = "cpu")]
+    provider: Provider,
+    /// Threads that an operator may use
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EngineChoice {
+    Auto,
+    Ort,
+    Embedded,
+}
+
+pub fn run(args: Args) -> Result<Exit, Failure> {
+    let bytes = read(&args.model)?;
+    let report = check_bytes(&bytes, &args.model, &args.engine, args.data.as_deref())?;
+    let to_stdout = args.json.as_deref() == Some("-");
+    if !to_stdout {
+        println!("{report}");
+    }
+    if let Some(target) = &args.json {
+        let mut json = serde_json::to_string_pretty(&report).map_err(Failure::usage)?;
+        json.push('\n');
+        Target::from(target.as_str()).write(json.as_bytes())?;
+    }
+    Ok(if report.passed() { Exit::Good } else { Exit::CheckFailed })
+}
+
+fn read(path: &str) -> Result<Vec<u8>, Failure> {
+    let read = if path == "-" {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    read.map_err(|e| Failure::usage(format!("cannot read {path}: {e}")))
+}
+
+/// Checks a model on the chosen engine.
+pub fn check_bytes(bytes: &[u8], name: &str, args: &EngineArgs, data: Option<&Path>) -> Result<Report, Failure> {
+    let engine = args.open()?;
+    let progress = Progress::new("cases");
+    check(name, bytes, engine.as_ref(), data, &mut |done, all| progress.at(done, all)).map_err(|error| match error {
+        CheckError::Runtime(error) => error.into(),
+        other => Failure::usage(other),
+    })
+}
+
+impl EngineArgs {
+    fn open(&self) -> Result<Box<dyn Engine>, Failure> {
+        match self.engine {
+            EngineChoice::Embedded => self.embedded(),
+            EngineChoice::Ort => self.ort(),
+            // A provider or a library that was asked for is ONNX Runtime's; the embedded engine would not be it.
+            EngineChoice::Auto if self.provider != Provider::Cpu || self.runtime.is_some() => self.ort(),
+            EngineChoice::Auto => match self.first_usable()? {
+                Some(_) => self.ort(),
+                None => self.embedded(),
+            },
+        }
+    }
+
+    fn embedded(&self) -> Result<Box<dyn Engine>, Failure> {
+        if self.provider != Provider::Cpu {
+            return Err(Failure::missing(format!(
+                "the embedded engine has no provider `{}`; use --engine ort",
+                self.provider
+            )));
+        }
+        Ok(Box::new(EmbeddedEngine::new(self.threads)))
+    }
+
+    fn ort(&self) -> Result<Box<dyn Engine>, Failure> {
+        let found = self.first_usable()?.ok_or_else(|| {
+            Failure::missing(
+                "no ONNX Runtime was found; run `ibgraph runtime install`, or name a library with --runtime or \
+                 ORT_DYLIB_PATH (`ibgraph runtime list` shows where it was looked for)",
+            )
+        })?;
+        let mut options = OrtOptions::default();
+        options.threads = self.threads;
+        let engine = OrtEngine::open(&found.library, self.provider, options)?;
+        Ok(Box::new(engine))
+    }
+
+    /// The library to use. One that the user named must be usable; others are passed over if they are not.
+    fn first_usable(&self) -> Result<Option<Found>, Failure> {
+        let mut all = find(&search(self.runtime.clone()));
+        if self.provider == Provider::Cuda {
+            all.sort_by_key(|found| !(found.cuda || matches!(found.origin, Origin::Flag | Origin::Env)));
+        }
+        for found in all {
+            match (&found.usable, &found.origin) {
+                (Ok(()), _) => return Ok(Some(found)),
+                (Err(why), Origin::Flag | Origin::Env) => {
+                    let library = found.library.display();
+                    return Err(Failure::missing(format!("cannot use the ONNX Runtime {library}: {why}")));
+                }
+                (Err(_), _) => {}
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,194 @@
+//! A model that ONNX Runtime has loaded.
+
+use ort::memory::{Allocator, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::{IoBinding, OutputSelector, RunOptions, SessionInputValue};
+use ort::value::{DynTensor, DynValue};
+
+use super::{NAME, failure, providers, raw, values};
+use crate::runtime::error::RuntimeError;
+use crate::runtime::provider::Provider;
+use crate::runtime::{BoundRun, NodePlacement, Session, contain};
+use crate::tensor::Tensor;
+
+/// Implements [`Session`] over `ort`'s.
+pub(super) struct OrtSession {
+    inner: ort::session::Session,
+    provider: Provider,
+}
+
+impl OrtSession {
+    pub(super) fn new(inner: ort::session::Session, provider: Provider) -> OrtSession {
+        OrtSession { inner, provider }
+    }
+
+    fn bind_contained(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        outputs: &[&str],
+    ) -> Result<OrtRun<'_>, RuntimeError> {
+        let found = self.run_contained(inputs, outputs)?;
+        let binding = self
+            .binding(inputs, outputs, &found)
+            .map_err(|error| failure::run(&error))?;
+        let mut bound = OrtRun {
+            session: &mut self.inner,
+            binding,
+            outputs: outputs.iter().map(|&name| name.to_owned()).collect(),
+            results: Vec::new(),
+        };
+        bound.run()?;
+        Ok(bound)
+    }
+
+    /// Inputs copied to the provider's device, and outputs allocated there in the shapes of `found`.
+    fn binding(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        outputs: &[&str],
+        found: &[Tensor],
+    ) -> ort::Result<IoBinding> {
+        let mut binding = self.inner.create_binding()?;
+        for (name, tensor) in inputs {
+            binding.bind_input(*name, &*values::input(tensor)?)?;
+        }
+        binding.synchronize_inputs()?;
+        let allocator = match providers::device(self.provider) {
+            Some(device) => {
+                let memory =
+                    MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)?;
+                Allocator::new(&self.inner, memory)?
+            }
+            None => Allocator::default(),
+        };
+        for (name, tensor) in outputs.iter().zip(found) {
+            let place = DynTensor::new(&allocator, values::element_type(tensor), tensor.shape())?;
+            binding.bind_output(*name, place)?;
+        }
+        Ok(binding)
+    }
+
+    fn run_contained(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        outputs: &[&str],
+    ) -> Result<Vec<Tensor>, RuntimeError> {
+        self.check_names(inputs, outputs)?;
+        let views = inputs
+            .iter()
+            .map(|(name, tensor)| Ok((*name, values::input(tensor)?)))
+            .collect::<ort::Result<Vec<(&str, SessionInputValue<'_>)>>>()
+            .map_err(|error| failure::run(&error))?;
+        let selected = outputs
+            .iter()
+            .fold(OutputSelector::no_default(), |all, name| all.with(*name));
+        let options = RunOptions::new()
+            .map_err(|error| failure::run(&error))?
+            .with_outputs(selected);
+        let results = self
+            .inner
+            .run_with_options(views, &options)
+            .map_err(|error| failure::run(&error))?;
+        // ONNX Runtime answers in the order of the request.
+        let values = results.values();
+        outputs
+            .iter()
+            .zip(values)
+            .map(|(name, value)| values::output(name, &value))
+            .collect()
+    }
+
+    /// Checks names before `ort` does, which would panic at an empty one.
+    fn check_names(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        outputs: &[&str],
+    ) -> Result<(), RuntimeError> {
+        let failed = |message: String| {
+            Err(RuntimeError::Run {
+                engine: NAME,
+                message,
+            })
+        };
+        let known = |name: &str| self.inner.outputs().iter().any(|out| out.name() == name);
+        if let Some(name) = outputs.iter().find(|name| !known(name)) {
+            return failed(format!("the model has no output `{name}`"));
+        }
+        if outputs.is_empty() {
+            return failed("no output was asked for".to_owned());
+        }
+        if let Some(at) = (1..outputs.len()).find(|&at| outputs[..at].contains(&outputs[at])) {
+            return failed(format!("output `{}` was asked for twice", outputs[at]));
+        }
+        match inputs.iter().find(|(name, _)| name.contains('\0')) {
+            Some((name, _)) => failed(format!("the model has no input {name:?}")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Session for OrtSession {
+    fn run(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        outputs: &[&str],
+    ) -> Result<Vec<Tensor>, RuntimeError> {
+        contain(|| self.run_contained(inputs, outputs), panicked)
+    }
+
+    fn bind<'s>(
+        &'s mut self,
+        inputs: &[(&str, &Tensor)],
+        outputs: &[&str],
+    ) -> Result<Box<dyn BoundRun + 's>, RuntimeError> {
+        contain(
+            || Ok(Box::new(self.bind_contained(inputs, outputs)?) as Box<dyn BoundRun>),
+            panicked,
+        )
+    }
+
+    fn placements(&self) -> Result<Option<Vec<NodePlacement>>, RuntimeError> {
+        raw::placements(&self.inner)
+            .map(Some)
+            .map_err(|error| failure::run(&error))
+    }
+}
+
+/// A run whose inputs and outputs lie where the provider works.
+struct OrtRun<'s> {
+    session: &'s mut ort::session::Session,
+    binding: IoBinding,
+    outputs: Vec<String>,
+    results: Vec<DynValue>,
+}
+
+impl BoundRun for OrtRun<'_> {
+    fn run(&mut self) -> Result<(), RuntimeError> {
+        let mut run = || {
+            let mut results = self.session.run_binding(&self.binding)?;
+            self.binding.synchronize_outputs()?;
+            // The bound memory is the same at every run, so are the values that describe it.
+            if self.results.is_empty() {
+                let names = self.outputs.iter();
+                self.results = names.filter_map(|name| results.remove(name)).collect();
+            }
+            Ok(())
+        };
+        contain(
+            || run().map_err(|error: ort::Error| failure::run(&error)),
+            panicked,
+        )
+    }
+
+    fn outputs(&self) -> Result<Vec<Tensor>, RuntimeError> {
+        let named = self.outputs.iter().zip(&self.results);
+        let copies = named.map(|(name, value)| values::output(name, value));
+        contain(|| copies.collect(), panicked)
+    }
+}
+
+fn panicked(message: String) -> RuntimeError {
+    RuntimeError::Run {
+        engine: NAME,
+        message,
+    }
+}
