@@ -5,6 +5,7 @@
 pub mod messages;
 mod opset;
 mod read;
+pub mod wire;
 mod write;
 
 pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions, oldest_ir};

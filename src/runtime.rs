@@ -108,11 +108,11 @@ pub trait BoundRun {
     /// [`RuntimeError::Run`].
     fn run(&mut self) -> Result<(), RuntimeError>;
 
-    /// Copies of the outputs of the last run, in the order they were bound.
+    /// Copies of the outputs, in the order they were bound. On a device this runs the model once more.
     ///
     /// # Errors
     /// [`RuntimeError::Run`] when they cannot be copied off the device.
-    fn outputs(&self) -> Result<Vec<Tensor>, RuntimeError>;
+    fn outputs(&mut self) -> Result<Vec<Tensor>, RuntimeError>;
 }
 
 /// Runs `work`, turning a panic inside a foreign engine into the error that `report` makes of its message.

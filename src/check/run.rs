@@ -8,7 +8,7 @@ use super::data::{DataError, DataSet, read_directory};
 use super::placement;
 use super::report::{CaseReport, EngineReport, OutputReport, Report};
 use super::structure;
-use super::tolerance::tolerance;
+use super::tolerance::{narrows_scalars, tolerance};
 use crate::artifact::{self, Artifact, ArtifactError};
 use crate::loss::Loss;
 use crate::loss::reference::{ReferenceError, evaluate};
@@ -101,8 +101,16 @@ pub fn check(
     })
 }
 
-/// Values that an output should have, by name.
-type Expected = Vec<(String, Vec<f64>)>;
+/// What an output should be.
+struct Expected {
+    name: String,
+    values: Vec<f64>,
+    /// See [`compare`].
+    row_sizes: Option<Vec<f64>>,
+}
+
+/// Outputs that a case should have, and where they come from.
+type Source = (&'static str, Vec<Expected>);
 
 struct Runner<'a> {
     artifact: &'a Artifact,
@@ -144,33 +152,47 @@ impl Runner<'_> {
         let as_stored = set.inputs.iter().all(|(name, tensor)| tensor.dtype() == dtype(name));
         let inputs = set.inputs.iter().map(|(name, tensor)| (name.clone(), tensor.cast(dtype(name))));
         let case = Case { name: set.name.clone(), inputs: inputs.collect() };
-        let mut expected = vec![("the reference", self.reference(&case)?)];
+        let reference = self.reference(&case)?;
+        let mut expected = Vec::new();
         if as_stored && !set.outputs.is_empty() {
-            let stored = set.outputs.iter().map(|(name, tensor)| (name.clone(), tensor.to_f64_vec()));
-            expected.insert(0, ("the stored outputs", stored.collect()));
+            let stored = set.outputs.iter().map(|(name, tensor)| Expected {
+                name: name.clone(),
+                values: tensor.to_f64_vec(),
+                row_sizes: reference.iter().find(|e| e.name == *name).and_then(|e| e.row_sizes.clone()),
+            });
+            expected.push(("the stored outputs", stored.collect()));
         }
+        expected.push(("the reference", reference));
         reports.extend(self.case(&case, &expected)?);
         Ok(())
     }
 
-    fn reference(&self, case: &Case) -> Result<Expected, CheckError> {
+    fn reference(&self, case: &Case) -> Result<Vec<Expected>, CheckError> {
         let evaluated = evaluate(self.loss(), &case.batch(self.loss()));
         let evaluation = evaluated.map_err(|error| CheckError::Reference { case: case.name.clone(), error })?;
         let outputs = self.loss().interface().outputs.iter();
-        Ok(outputs.filter_map(|name| Some((name.clone(), evaluation.output(name)?.to_vec()))).collect())
+        let narrow = narrows_scalars(&self.engine.info());
+        let expected = outputs.filter_map(|name| {
+            Some(Expected {
+                name: name.clone(),
+                values: evaluation.output(name)?.to_vec(),
+                row_sizes: evaluation.row_sizes(name).filter(|_| narrow).map(<[f64]>::to_vec),
+            })
+        });
+        Ok(expected.collect())
     }
 
-    fn case(&mut self, case: &Case, expected: &[(&'static str, Expected)]) -> Result<Vec<CaseReport>, CheckError> {
+    fn case(&mut self, case: &Case, expected: &[Source]) -> Result<Vec<CaseReport>, CheckError> {
         let inputs: Vec<(&str, &Tensor)> = case.inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
         let names = self.artifact.loss.interface().outputs.clone();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let run = self.session.run(&inputs, &names);
         let got = run.map_err(|error| CheckError::Run { case: case.name.clone(), error })?;
         let rows = case.inputs.first().and_then(|(_, t)| t.shape().first()).copied().unwrap_or(0);
-        let report = |(against, expected): &(&'static str, Expected)| {
+        let report = |(against, expected): &Source| {
             let outputs = names.iter().zip(&got).filter_map(|(name, got)| {
-                let want = expected.iter().find(|(n, _)| n == name)?;
-                Some(self.output(name, got, &want.1, rows))
+                let want = expected.iter().find(|e| e.name == *name)?;
+                Some(self.output(got, want, rows))
             });
             let outputs: Vec<OutputReport> = outputs.collect();
             let passed = !outputs.is_empty() && outputs.iter().all(|o| o.passed);
@@ -179,14 +201,15 @@ impl Runner<'_> {
         Ok(expected.iter().map(report).collect())
     }
 
-    fn output(&self, name: &str, got: &Tensor, want: &[f64], rows: usize) -> OutputReport {
+    fn output(&self, got: &Tensor, want: &Expected, rows: usize) -> OutputReport {
         let scalar = self.loss().interface().scalar_dtype();
         let allowed = tolerance(&self.engine.info(), scalar, got.dtype());
-        let width = want.len() / rows.max(1);
-        let deviation = compare(&got.to_f64_vec(), want, width, got.dtype());
-        let gradient = name.ends_with("_grad");
+        let width = want.values.len() / rows.max(1);
+        let deviation =
+            compare(&got.to_f64_vec(), &want.values, width, want.row_sizes.as_deref(), got.dtype());
+        let gradient = want.name.ends_with("_grad");
         OutputReport {
-            name: name.to_owned(),
+            name: want.name.clone(),
             error: deviation.whole,
             worst_row_error: gradient.then_some(deviation.row),
             worst_row: gradient.then_some(deviation.worst_row),

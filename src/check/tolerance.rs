@@ -22,7 +22,8 @@ pub const FLOAT32: Tolerance = Tolerance { whole: 1e-6, row: 2e-6 };
 pub const FLOAT64: Tolerance = Tolerance { whole: 1e-11, row: 1e-11 };
 
 /// float32 on an engine that computes float64 nodes in float32: a margin of 80 rounds to 80·2^-24 = 5e-6, which is
-/// its exponential's relative error; a few such factors meet in an influence gradient.
+/// its exponential's relative error; a few such factors meet in an influence gradient. Where two terms of a derivative
+/// cancel, float32 cannot keep the digits that are left, so errors are relative to the size of the terms.
 pub const EMBEDDED: Tolerance = Tolerance { whole: 2e-5, row: 2e-5 };
 
 impl Tolerance {
@@ -41,9 +42,14 @@ impl Tolerance {
     }
 }
 
+/// Whether the engine computes the scalars of a row in float32, whatever the graph says.
+pub(super) fn narrows_scalars(engine: &EngineInfo) -> bool {
+    engine.name == crate::runtime::EmbeddedEngine::NAME
+}
+
 /// The tolerance for an output of type `dtype` of a graph whose arithmetic is in `scalar`.
 pub fn tolerance(engine: &EngineInfo, scalar: DType, dtype: DType) -> Tolerance {
-    let computed = if engine.name == crate::runtime::EmbeddedEngine::NAME {
+    let computed = if narrows_scalars(engine) {
         EMBEDDED
     } else if scalar == DType::F64 {
         FLOAT64

@@ -43,6 +43,10 @@ pub struct Evaluation {
     pub logits_grad: Vec<f64>,
     /// Shape of `features`.
     pub features_grad: Vec<f64>,
+    /// [N], norms that the rows of `logits_grad` would have if no two terms of ∂L/∂u cancelled
+    pub logits_grad_size: Vec<f64>,
+    /// [N], the same for `features_grad` and ∂L/∂h
+    pub features_grad_size: Vec<f64>,
     /// [N]
     pub row_loss: Vec<f64>,
     /// [N] a row entry, by name.
@@ -59,6 +63,15 @@ impl Evaluation {
             "row_loss" => &self.row_loss,
             entry => self.entries.get(entry)?,
         })
+    }
+
+    /// Norms [N] that the rows of a gradient would have without cancellation; `None` for what is no gradient.
+    pub fn row_sizes(&self, name: &str) -> Option<&[f64]> {
+        match name {
+            "logits_grad" => Some(&self.logits_grad_size),
+            "features_grad" => Some(&self.features_grad_size),
+            _ => None,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::provider::Provider;
 use super::{BoundRun, Engine, EngineInfo, NodePlacement, Session, contain};
 use crate::tensor::{DType, Tensor};
 
+mod sign;
 mod signature;
 mod structure;
 mod values;
@@ -61,7 +62,7 @@ impl Engine for EmbeddedEngine {
         refuse_types("output", &signature.outputs)?;
         let load = || {
             ModelOptions::with_all_ops()
-                .load(model.to_vec())
+                .load(sign::mended(model))
                 .map_err(|error| match error.kind() {
                     LoadErrorKind::OperatorInvalid => unsupported(error.to_string()),
                     _ => load_error(error.to_string()),
@@ -190,7 +191,7 @@ impl BoundRun for EmbeddedRun<'_> {
         Ok(())
     }
 
-    fn outputs(&self) -> Result<Vec<Tensor>, RuntimeError> {
+    fn outputs(&mut self) -> Result<Vec<Tensor>, RuntimeError> {
         let declared = self.outputs.iter().map(|(_, output)| *output);
         declared
             .zip(&self.results)

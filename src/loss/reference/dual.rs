@@ -2,37 +2,67 @@
 
 use crate::loss::expr::{BinaryOp, Function};
 
+/// A derivative, and what it would be if none of its terms cancelled another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Slope {
+    pub value: f64,
+    /// Σ |terms|, at least |value|
+    pub size: f64,
+}
+
 /// A value and its two partial derivatives.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Dual {
     pub value: f64,
     /// ∂/∂u
-    pub du: f64,
+    pub du: Slope,
     /// ∂/∂h
-    pub dh: f64,
+    pub dh: Slope,
 }
 
-impl Dual {
-    pub fn constant(value: f64) -> Self {
-        Self { value, du: 0.0, dh: 0.0 }
+impl Slope {
+    pub const ZERO: Self = Self { value: 0.0, size: 0.0 };
+
+    pub fn new(value: f64) -> Self {
+        Self { value, size: value.abs() }
     }
 
-    /// f(self) with f' given; a zero inner derivative gives zero whatever f' is, which is the limit where the
-    /// product has one.
-    fn chain(self, value: f64, slope: f64) -> Self {
-        let scaled = |d: f64| if d == 0.0 { 0.0 } else { slope * d };
+    /// Times a factor. A zero slope stays zero whatever the factor is, which is the limit where the product has one.
+    fn times(self, factor: f64) -> Self {
+        let scaled = |d: f64, by: f64| if d == 0.0 { 0.0 } else { by * d };
         Self {
-            value,
-            du: scaled(self.du),
-            dh: scaled(self.dh),
+            value: scaled(self.value, factor),
+            size: scaled(self.size, factor.abs()),
         }
     }
 
     fn plus(self, other: Self, sign: f64) -> Self {
         Self {
             value: self.value + sign * other.value,
-            du: self.du + sign * other.du,
-            dh: self.dh + sign * other.dh,
+            size: self.size + other.size,
+        }
+    }
+}
+
+impl Dual {
+    pub fn constant(value: f64) -> Self {
+        Self { value, du: Slope::ZERO, dh: Slope::ZERO }
+    }
+
+    /// f(self) with f' given.
+    fn chain(self, value: f64, slope: f64) -> Self {
+        Self {
+            value,
+            du: self.du.times(slope),
+            dh: self.dh.times(slope),
+        }
+    }
+
+    fn plus(self, other: Self, sign: f64) -> Self {
+        Self {
+            value: self.value + sign * other.value,
+            du: self.du.plus(other.du, sign),
+            dh: self.dh.plus(other.dh, sign),
         }
     }
 
@@ -66,7 +96,7 @@ impl Dual {
     /// At a tie both sides count half, as in PyTorch.
     fn choose(self, other: Self, first: bool) -> Self {
         if self.value == other.value {
-            let half = |a: f64, b: f64| 0.5 * (a + b);
+            let half = |a: Slope, b: Slope| a.plus(b, 1.0).times(0.5);
             return Self {
                 value: self.value,
                 du: half(self.du, other.du),

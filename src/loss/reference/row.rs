@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::dual::Dual;
+use super::dual::{Dual, Slope};
 use super::{Batch, Evaluation};
 use crate::loss::expr::{Expr, ExprKind};
 use crate::loss::{FeatureInput, Loss, Quantity};
@@ -73,7 +73,7 @@ impl Row<'_> {
         let Some(label) = self.class.filter(|_| !self.ignored) else {
             let value = if self.ignored { 0.0 } else { f64::NAN };
             return RowTerms {
-                loss: Dual { value, du: value, dh: value },
+                loss: Dual { value, du: Slope::new(value), dh: Slope::new(value) },
                 entries: names.into_iter().map(|n| (n.clone(), value)).collect(),
                 others: vec![value; self.logits.len()],
             };
@@ -107,22 +107,38 @@ impl Row<'_> {
 
     /// Appends dL/dlogits and dL/dfeatures of the row, for dL/d(row loss) = `seed`.
     pub fn push_gradients(&self, loss: &Loss, terms: &RowTerms, seed: f64, out: &mut Evaluation) {
-        let zero = self.ignored;
-        let by_margin = if zero { 0.0 } else { seed * terms.loss.du };
-        let by_norm = if zero { 0.0 } else { seed * terms.loss.dh };
-        for (j, r) in terms.others.iter().enumerate() {
-            let share = if Some(j) == self.class && !zero { -1.0 } else { *r };
-            out.logits_grad.push(by_margin * share);
-        }
-        for f in self.features {
-            let slope = match loss.interface().feature_input {
-                FeatureInput::Raw if *f == 0.0 => 0.0,
-                FeatureInput::Raw => f.signum(),
-                FeatureInput::Norm | FeatureInput::NormColumn => 1.0,
-            };
-            out.features_grad.push(if zero { 0.0 } else { by_norm * slope });
-        }
+        let counted = |slope: Slope| if self.ignored { Slope::ZERO } else { slope };
+        let (by_margin, by_norm) = (counted(terms.loss.du), counted(terms.loss.dh));
+        let shares = terms.others.iter().enumerate().map(|(j, r)| match self.class {
+            _ if self.ignored => 0.0,
+            Some(label) if label == j => -1.0,
+            _ => *r,
+        });
+        push_scaled(shares, by_margin, seed, &mut out.logits_grad, &mut out.logits_grad_size);
+        let slopes = self.features.iter().map(|f| match loss.interface().feature_input {
+            _ if self.ignored => 0.0,
+            FeatureInput::Raw if *f == 0.0 => 0.0,
+            FeatureInput::Raw => f.signum(),
+            FeatureInput::Norm | FeatureInput::NormColumn => 1.0,
+        });
+        push_scaled(slopes, by_norm, seed, &mut out.features_grad, &mut out.features_grad_size);
     }
+}
+
+/// Appends seed · slope · direction, and its norm had nothing in the slope cancelled.
+fn push_scaled(
+    direction: impl Iterator<Item = f64>,
+    slope: Slope,
+    seed: f64,
+    gradient: &mut Vec<f64>,
+    sizes: &mut Vec<f64>,
+) {
+    let mut squares = 0.0;
+    for d in direction {
+        gradient.push(if slope.size == 0.0 { 0.0 } else { seed * slope.value * d });
+        squares += d * d;
+    }
+    sizes.push((seed * slope.size).abs() * f64::sqrt(squares));
 }
 
 /// What the names of a formula mean in one row.
@@ -137,14 +153,14 @@ struct Scope<'a> {
 impl Scope<'_> {
     fn quantity(&self, quantity: Quantity) -> Dual {
         let (p, q) = (sigmoid(-self.u), sigmoid(self.u));
-        let by_u = |value, du| Dual { value, du, dh: 0.0 };
+        let by_u = |value, du| Dual { value, du: Slope::new(du), dh: Slope::ZERO };
         match quantity {
             Quantity::Nll => by_u(softplus(self.u), q),
             Quantity::P => by_u(p, -p * q),
             Quantity::Q => by_u(q, p * q),
             Quantity::ErrorL1 => by_u(2.0 * q, 2.0 * p * q),
             Quantity::Margin => by_u(self.u, 1.0),
-            Quantity::FeatureL1 => Dual { value: self.h, du: 0.0, dh: 1.0 },
+            Quantity::FeatureL1 => Dual { value: self.h, du: Slope::ZERO, dh: Slope::new(1.0) },
             Quantity::ClassWeight => Dual::constant(self.class_weight),
         }
     }

@@ -31,8 +31,12 @@ impl OrtSession {
             .binding(inputs, outputs, &found)
             .map_err(|error| failure::run(&error))?;
         let mut bound = OrtRun {
-            session: &mut self.inner,
+            session: self,
             binding,
+            inputs: inputs
+                .iter()
+                .map(|&(name, tensor)| (name.to_owned(), tensor.clone()))
+                .collect(),
             outputs: outputs.iter().map(|&name| name.to_owned()).collect(),
             results: Vec::new(),
         };
@@ -49,7 +53,7 @@ impl OrtSession {
     ) -> ort::Result<IoBinding> {
         let mut binding = self.inner.create_binding()?;
         for (name, tensor) in inputs {
-            binding.bind_input(*name, &*values::input(tensor)?)?;
+            binding.bind_input(*name, &values::owned_input(tensor)?)?;
         }
         binding.synchronize_inputs()?;
         let allocator = match providers::device(self.provider) {
@@ -155,8 +159,9 @@ impl Session for OrtSession {
 
 /// A run whose inputs and outputs lie where the provider works.
 struct OrtRun<'s> {
-    session: &'s mut ort::session::Session,
+    session: &'s mut OrtSession,
     binding: IoBinding,
+    inputs: Vec<(String, Tensor)>,
     outputs: Vec<String>,
     results: Vec<DynValue>,
 }
@@ -164,7 +169,7 @@ struct OrtRun<'s> {
 impl BoundRun for OrtRun<'_> {
     fn run(&mut self) -> Result<(), RuntimeError> {
         let mut run = || {
-            let mut results = self.session.run_binding(&self.binding)?;
+            let mut results = self.session.inner.run_binding(&self.binding)?;
             self.binding.synchronize_outputs()?;
             // The bound memory is the same at every run, so are the values that describe it.
             if self.results.is_empty() {
@@ -179,7 +184,14 @@ impl BoundRun for OrtRun<'_> {
         )
     }
 
-    fn outputs(&self) -> Result<Vec<Tensor>, RuntimeError> {
+    fn outputs(&mut self) -> Result<Vec<Tensor>, RuntimeError> {
+        if !self.results.iter().all(values::is_on_host) {
+            // `ort` copies device tensors through the mutex that `values::owned_input` avoids: run once more instead.
+            let inputs = self.inputs.iter();
+            let inputs: Vec<_> = inputs.map(|(name, value)| (name.as_str(), value)).collect();
+            let outputs: Vec<_> = self.outputs.iter().map(String::as_str).collect();
+            return self.session.run(&inputs, &outputs);
+        }
         let named = self.outputs.iter().zip(&self.results);
         let copies = named.map(|(name, value)| values::output(name, value));
         contain(|| copies.collect(), panicked)

@@ -2,7 +2,6 @@
 
 use ort::session::SessionInputValue;
 
-use ort::memory::AllocationDevice;
 use ort::value::{
     DynTensorValueType, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef,
     ValueType,
@@ -16,6 +15,15 @@ use crate::tensor::{DType, Tensor, TensorData, for_each_dtype};
 pub(super) fn input(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
     for_each_dtype!(tensor.data(), values => {
         TensorRef::from_array_view((tensor.shape(), values.as_slice())).map(SessionInputValue::from)
+    })
+}
+
+/// A copy of `tensor` that ONNX Runtime owns, for binding: `ort` rc.15 copies a view that is bound, by a way that locks
+/// the same mutex twice and never returns.
+pub(super) fn owned_input(tensor: &Tensor) -> ort::Result<DynValue> {
+    for_each_dtype!(tensor.data(), values => {
+        ort::value::Tensor::from_array((tensor.shape(), values.clone().into_boxed_slice()))
+            .map(ort::value::Value::into_dyn)
     })
 }
 
@@ -66,13 +74,6 @@ fn copy<T: PrimitiveTensorElementType + Clone>(
         engine: NAME,
         message: format!("output `{name}`: {message}"),
     };
-    let on_host;
-    let value = if is_on_host(value) {
-        value
-    } else {
-        on_host = to_host(value).map_err(|error| failed(error.message().to_owned()))?;
-        &on_host
-    };
     let (shape, values) = value
         .try_extract_tensor::<T>()
         .map_err(|error| failed(error.message().to_owned()))?;
@@ -83,15 +84,10 @@ fn copy<T: PrimitiveTensorElementType + Clone>(
     Tensor::new(shape, wrap(values.to_vec())).map_err(|error| failed(error.to_string()))
 }
 
-fn is_on_host(value: &DynValue) -> bool {
+/// Whether the value's memory can be read here.
+pub(super) fn is_on_host(value: &DynValue) -> bool {
     value
         .view()
         .downcast::<DynTensorValueType>()
         .is_ok_and(|tensor| tensor.memory_info().is_cpu_accessible())
-}
-
-/// A copy in the host's memory.
-fn to_host(value: &DynValue) -> ort::Result<DynValue> {
-    let tensor = value.view().downcast::<DynTensorValueType>()?;
-    Ok(tensor.to(AllocationDevice::CPU, 0)?.into_dyn())
 }
