@@ -12,9 +12,7 @@ pub mod reference;
 pub mod spec;
 pub mod weights;
 
-pub use interface::{
-    ClassWeighting, Dim, FeatureInput, InfluenceGradient, Interface, InterfaceError, Port,
-};
+pub use interface::{ClassWeighting, Dim, FeatureInput, InfluenceGradient, Interface, InterfaceError, Port};
 pub use spec::{LossSpec, Quantity, Reduction, SpecError};
 pub use weights::{ClassWeights, WeightsError};
 
@@ -38,11 +36,7 @@ impl Loss {
         class_weights: Option<Vec<f64>>,
     ) -> Result<Self, InterfaceError> {
         interface.settle(&spec, class_weights.as_deref())?;
-        Ok(Self {
-            spec,
-            interface,
-            class_weights,
-        })
+        Ok(Self { spec, interface, class_weights })
     }
 
     /// The formula.

@@ -76,11 +76,7 @@ pub trait Session {
     /// [`RuntimeError::Run`] for a name the model does not have, an input that is missing or of another type or shape,
     /// and whatever fails while running; [`RuntimeError::Unsupported`] for an element type that the engine or a
     /// [`Tensor`] cannot hold.
-    fn run(
-        &mut self,
-        inputs: &[(&str, &Tensor)],
-        outputs: &[&str],
-    ) -> Result<Vec<Tensor>, RuntimeError>;
+    fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>, RuntimeError>;
 
     /// Readies a run that is to be repeated: converts or copies `inputs` to where the provider reads them and
     /// allocates `outputs` there, once, after a first run that finds their shapes. For measurements.
@@ -93,10 +89,13 @@ pub trait Session {
         outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError>;
 
-    /// Where each node runs, as the engine divided the graph; `None` when the engine has only one place.
+    /// Where each node runs, as the engine divided the graph, and then the copies between devices that the engine
+    /// inserted (`MemcpyFromHost`, `MemcpyToHost`); `None` when the engine has only one place. On a device this loads
+    /// the model once more, to have the copies.
     ///
     /// # Errors
-    /// [`RuntimeError::Run`] when the engine fails to tell.
+    /// [`RuntimeError::Run`] when the engine fails to tell, be it only the copies: TensorRT and MIGraphX keep those to
+    /// themselves.
     fn placements(&self) -> Result<Option<Vec<NodePlacement>>, RuntimeError>;
 }
 
@@ -125,9 +124,7 @@ fn contain<T>(
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("internal panic: {}", text.unwrap_or("no message"))
 }

@@ -31,15 +31,8 @@ pub enum DType {
 
 impl DType {
     /// Every element type, in the order of declaration.
-    pub const ALL: [DType; 7] = [
-        DType::F32,
-        DType::F64,
-        DType::F16,
-        DType::BF16,
-        DType::I32,
-        DType::I64,
-        DType::Bool,
-    ];
+    pub const ALL: [DType; 7] =
+        [DType::F32, DType::F64, DType::F16, DType::BF16, DType::I32, DType::I64, DType::Bool];
 
     /// The number that `TensorProto.DataType` of the ONNX specification gives this type.
     pub fn onnx_code(self) -> i32 {
@@ -56,9 +49,7 @@ impl DType {
 
     /// The type of a `TensorProto.DataType` number; `None` for a type that a [`Tensor`] cannot hold.
     pub fn from_onnx_code(code: i32) -> Option<DType> {
-        DType::ALL
-            .into_iter()
-            .find(|dtype| dtype.onnx_code() == code)
+        DType::ALL.into_iter().find(|dtype| dtype.onnx_code() == code)
     }
 
     /// Bytes that one element takes in memory and in [`Tensor::to_le_bytes`].
@@ -197,29 +188,19 @@ impl Tensor {
         let expected = element_count(&shape)?;
         let actual = data.len();
         if expected != actual {
-            return Err(TensorError::Count {
-                shape,
-                expected,
-                actual,
-            });
+            return Err(TensorError::Count { shape, expected, actual });
         }
         Ok(Tensor { shape, data })
     }
 
     /// A float32 scalar, shape `[]`.
     pub fn scalar_f32(value: f32) -> Tensor {
-        Tensor {
-            shape: Vec::new(),
-            data: TensorData::F32(vec![value]),
-        }
+        Tensor { shape: Vec::new(), data: TensorData::F32(vec![value]) }
     }
 
     /// A bool scalar, shape `[]`.
     pub fn scalar_bool(value: bool) -> Tensor {
-        Tensor {
-            shape: Vec::new(),
-            data: TensorData::Bool(vec![value]),
-        }
+        Tensor { shape: Vec::new(), data: TensorData::Bool(vec![value]) }
     }
 
     /// Extent of every axis; empty for a scalar.
@@ -273,9 +254,7 @@ impl Tensor {
 ///
 /// A product that overflows is an error even where another axis is zero: no ONNX runtime could describe the tensor.
 fn element_count(shape: &[usize]) -> Result<usize, TensorError> {
-    let too_large = || TensorError::TooLarge {
-        shape: shape.to_vec(),
-    };
+    let too_large = || TensorError::TooLarge { shape: shape.to_vec() };
     let product = |axis_of: fn(usize) -> usize| {
         shape
             .iter()

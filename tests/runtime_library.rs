@@ -17,10 +17,7 @@ fn open(bytes: &[u8]) -> RuntimeError {
 fn a_missing_file_is_missing() {
     let path = std::path::Path::new("/nonexistent/libonnxruntime.so");
     let error = OrtEngine::open(path, Provider::Cpu, OrtOptions::default()).unwrap_err();
-    assert!(
-        matches!(error, RuntimeError::LibraryMissing { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, RuntimeError::LibraryMissing { .. }), "{error}");
 }
 
 /// This very test program stands in for a library that is cut while it is copied.
@@ -30,10 +27,7 @@ fn an_elf_file_cut_anywhere_is_broken_and_does_not_kill_the_process() {
     let whole = std::fs::read(std::env::current_exe().unwrap()).unwrap();
     for part in [10, 100, 5000, whole.len() / 2, whole.len() - 1] {
         let error = open(&whole[..part]);
-        assert!(
-            matches!(error, RuntimeError::LibraryBroken { .. }),
-            "{part}: {error}"
-        );
+        assert!(matches!(error, RuntimeError::LibraryBroken { .. }), "{part}: {error}");
     }
 }
 

@@ -67,15 +67,11 @@ fn every_type_goes_in_and_comes_out_also_as_a_scalar_and_for_an_empty_batch() {
 fn half_types_keep_their_bits() {
     let halves = [f16::NAN, f16::INFINITY, f16::MIN_POSITIVE_SUBNORMAL];
     let tensor = Tensor::new(vec![1, 3], TensorData::F16(halves.to_vec())).unwrap();
-    let out = session("identity_float16")
-        .run(&[("x", &tensor)], &["y"])
-        .unwrap();
+    let out = session("identity_float16").run(&[("x", &tensor)], &["y"]).unwrap();
     assert_eq!(out[0].to_le_bytes(), tensor.to_le_bytes());
     let brains = [bf16::NAN, bf16::NEG_INFINITY, bf16::MAX];
     let tensor = Tensor::new(vec![1, 3], TensorData::BF16(brains.to_vec())).unwrap();
-    let out = session("identity_bfloat16")
-        .run(&[("x", &tensor)], &["y"])
-        .unwrap();
+    let out = session("identity_bfloat16").run(&[("x", &tensor)], &["y"]).unwrap();
     assert_eq!(out[0].to_le_bytes(), tensor.to_le_bytes());
 }
 
@@ -91,10 +87,7 @@ fn outputs_come_in_the_order_asked_for() {
 fn a_bound_run_gives_what_a_run_gives_every_time() {
     for dtype in DType::ALL {
         let values = Tensor::new(vec![2, 2], TensorData::F64(vec![0.0, 1.0, -2.0, 7.0])).unwrap();
-        for tensor in [
-            values.cast(dtype),
-            Tensor::from_le_bytes(dtype, vec![0, 3], &[]).unwrap(),
-        ] {
+        for tensor in [values.cast(dtype), Tensor::from_le_bytes(dtype, vec![0, 3], &[]).unwrap()] {
             let mut session = session(&format!("identity_{dtype}"));
             let mut bound = session.bind(&[("x", &tensor)], &["y"]).unwrap();
             bound.run().unwrap();
@@ -156,10 +149,7 @@ fn wrong_names_types_and_shapes_are_errors_that_name_them() {
 
 #[test]
 fn an_operator_it_lacks_is_unsupported_and_named() {
-    for (name, operator) in [
-        ("unknown_op", "NoSuchOperator"),
-        ("unknown_domain", "MarginLoss"),
-    ] {
+    for (name, operator) in [("unknown_op", "NoSuchOperator"), ("unknown_domain", "MarginLoss")] {
         let error = load_error(name);
         assert!(matches!(error, RuntimeError::Unsupported { .. }), "{error}");
         assert!(error.to_string().contains(operator), "{error}");
@@ -170,11 +160,41 @@ fn an_operator_it_lacks_is_unsupported_and_named() {
 fn every_node_says_where_it_runs() {
     let placements = session("softmax").placements().unwrap().unwrap();
     assert!(placements.iter().any(|node| node.op_type == "Softmax"));
-    assert!(
-        placements
-            .iter()
-            .all(|node| node.provider == "CPUExecutionProvider")
-    );
+    assert!(placements.iter().all(|node| node.provider == "CPUExecutionProvider"));
+}
+
+/// Operators of a graph, and of what its session says it placed, each sorted.
+fn operators(name: &str, options: OrtOptions) -> [Vec<String>; 2] {
+    let engine = OrtEngine::open(&library(), Provider::Cpu, options).unwrap();
+    let written = engine.final_graph(&model(name)).unwrap().graph.unwrap();
+    let placed = engine.load(&model(name)).unwrap().placements().unwrap().unwrap();
+    let mut operators = [
+        written.node.into_iter().map(|node| node.op_type.unwrap()).collect::<Vec<_>>(),
+        placed.into_iter().map(|node| node.op_type).collect::<Vec<_>>(),
+    ];
+    operators.iter_mut().for_each(|list| list.sort());
+    operators
+}
+
+#[test]
+fn the_final_graph_has_the_nodes_that_were_placed() {
+    let mut options = OrtOptions::default();
+    options.optimize = false;
+    for name in ["softmax", "function", "overridable"] {
+        let [written, placed] = operators(name, options.clone());
+        assert!(!written.is_empty(), "{name}");
+        assert_eq!(written, placed, "{name}");
+    }
+    let [written, _] = operators("softmax", OrtOptions::default());
+    assert!(written.iter().any(|operator| operator == "Softmax"), "{written:?}");
+}
+
+#[test]
+fn the_final_graph_of_a_broken_model_is_the_error_of_loading_it() {
+    for name in ["unknown_op", "unknown_domain"] {
+        assert_eq!(engine().final_graph(&model(name)).unwrap_err(), load_error(name));
+    }
+    assert!(engine().final_graph(b"no model").is_err());
 }
 
 #[test]
@@ -201,10 +221,7 @@ fn a_second_library_is_refused_and_the_first_opens_again() {
     let copy = dir.path().join("libonnxruntime.so");
     std::fs::copy(library(), &copy).unwrap();
     let error = OrtEngine::open(&copy, Provider::Cpu, OrtOptions::default()).unwrap_err();
-    assert!(
-        matches!(error, RuntimeError::AlreadyLoaded { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, RuntimeError::AlreadyLoaded { .. }), "{error}");
     let mut options = OrtOptions::default();
     options.threads = Some(1);
     options.optimize = false;
@@ -214,9 +231,7 @@ fn a_second_library_is_refused_and_the_first_opens_again() {
 #[test]
 fn an_operator_library_that_is_missing_is_an_error() {
     let mut options = OrtOptions::default();
-    options
-        .operator_libraries
-        .push("/nonexistent/libops.so".into());
+    options.operator_libraries.push("/nonexistent/libops.so".into());
     let error = OrtEngine::open(&library(), Provider::Cpu, options).unwrap_err();
     assert!(error.to_string().contains("libops"), "{error}");
 }

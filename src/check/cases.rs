@@ -106,12 +106,21 @@ fn plans(loss: &Loss) -> Vec<Plan> {
     let labelled = |name: &str, label: LabelKind| Plan { name: name.to_owned(), label, ..ordinary.clone() };
     plans.push(labelled("first class", LabelKind::Fixed(0)));
     plans.push(labelled("last class", LabelKind::Fixed(interface.classes as i64 - 1)));
-    let mixed = Plan { name: "mixed".to_owned(), rows: mixed_rows(n), label: LabelKind::Random, enabled: true };
+    let mixed =
+        Plan { name: "mixed".to_owned(), rows: mixed_rows(n), label: LabelKind::Random, enabled: true };
     plans.push(Plan { name: "one sample".to_owned(), rows: mixed.rows[..1].to_vec(), ..mixed.clone() });
     plans.push(mixed.clone());
     if let Some(index) = interface.ignore_index {
-        plans.push(Plan { name: "ignored rows".to_owned(), label: LabelKind::Ignored(index), ..mixed.clone() });
-        plans.push(Plan { name: "all ignored".to_owned(), label: LabelKind::AllIgnored(index), ..mixed.clone() });
+        plans.push(Plan {
+            name: "ignored rows".to_owned(),
+            label: LabelKind::Ignored(index),
+            ..mixed.clone()
+        });
+        plans.push(Plan {
+            name: "all ignored".to_owned(),
+            label: LabelKind::AllIgnored(index),
+            ..mixed.clone()
+        });
     }
     if interface.check_labels {
         plans.push(labelled("labels out of range", LabelKind::OutOfRange));
@@ -142,13 +151,8 @@ fn mixed_rows(n: usize) -> Vec<(LogitKind, FeatureKind)> {
         LogitKind::OthersImpossible,
         LogitKind::Margin(20.0),
     ];
-    let features = [
-        FeatureKind::Positive,
-        FeatureKind::Signed,
-        FeatureKind::Zero,
-        FeatureKind::Huge,
-        FeatureKind::Tiny,
-    ];
+    let features =
+        [FeatureKind::Positive, FeatureKind::Signed, FeatureKind::Zero, FeatureKind::Huge, FeatureKind::Tiny];
     (0..n).map(|i| (logits[i % logits.len()], features[i % features.len()])).collect()
 }
 

@@ -28,7 +28,13 @@ impl Deviation {
 /// a half type is that number, as gradients saturate; NaN must meet NaN.
 ///
 /// With `row_sizes` [N] a row's error is relative to that size where it is the larger one.
-pub fn compare(got: &[f64], want: &[f64], width: usize, row_sizes: Option<&[f64]>, dtype: DType) -> Deviation {
+pub fn compare(
+    got: &[f64],
+    want: &[f64],
+    width: usize,
+    row_sizes: Option<&[f64]>,
+    dtype: DType,
+) -> Deviation {
     let scale = Scale::new(dtype);
     let width = width.max(1);
     let mut worst = Deviation { whole: 0.0, row: 0.0, worst_row: 0 };
@@ -40,7 +46,9 @@ pub fn compare(got: &[f64], want: &[f64], width: usize, row_sizes: Option<&[f64]
             row_difference.add(scale.difference(*got, want));
             row_size.add(if want.is_finite() { want } else { 0.0 });
         }
-        if let Some(size) = row_sizes.and_then(|sizes| sizes.get(index)).filter(|size| **size > row_size.value()) {
+        if let Some(size) =
+            row_sizes.and_then(|sizes| sizes.get(index)).filter(|size| **size > row_size.value())
+        {
             row_size = Norm { largest: *size, squares: 1.0 };
         }
         let error = scale.relative(row_difference, row_size, width);
@@ -50,11 +58,8 @@ pub fn compare(got: &[f64], want: &[f64], width: usize, row_sizes: Option<&[f64]
         difference.merge(row_difference);
         size.merge(row_size);
     }
-    worst.whole = if got.len() == want.len() {
-        scale.relative(difference, size, got.len())
-    } else {
-        f64::INFINITY
-    };
+    worst.whole =
+        if got.len() == want.len() { scale.relative(difference, size, got.len()) } else { f64::INFINITY };
     worst
 }
 
@@ -67,10 +72,7 @@ struct Scale {
 impl Scale {
     fn new(dtype: DType) -> Self {
         let half = matches!(dtype, DType::F16 | DType::BF16);
-        Self {
-            smallest: smallest_normal(dtype),
-            largest: half.then(|| largest(dtype)),
-        }
+        Self { smallest: smallest_normal(dtype), largest: half.then(|| largest(dtype)) }
     }
 
     fn saturated(&self, want: f64) -> f64 {

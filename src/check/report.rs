@@ -166,7 +166,11 @@ impl Report {
         let limits = self.cases.iter().flat_map(|c| &c.outputs).find(|o| o.row_tolerance.is_some());
         if let Some(output) = limits {
             let row = output.row_tolerance.unwrap_or(output.tolerance);
-            writeln!(f, "allowed: {:.1e}, a row {row:.1e} (relative error / worst row of a gradient)", output.tolerance)?;
+            writeln!(
+                f,
+                "allowed: {:.1e}, a row {row:.1e} (relative error / worst row of a gradient)",
+                output.tolerance
+            )?;
         }
         Ok(())
     }

@@ -123,7 +123,11 @@ impl Runner<'_> {
         &self.artifact.loss
     }
 
-    fn run(&mut self, data: Option<&Path>, progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<CaseReport>, CheckError> {
+    fn run(
+        &mut self,
+        data: Option<&Path>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<CaseReport>, CheckError> {
         let mut reports = Vec::new();
         match data {
             Some(dir) => {
@@ -169,7 +173,8 @@ impl Runner<'_> {
 
     fn reference(&self, case: &Case) -> Result<Vec<Expected>, CheckError> {
         let evaluated = evaluate(self.loss(), &case.batch(self.loss()));
-        let evaluation = evaluated.map_err(|error| CheckError::Reference { case: case.name.clone(), error })?;
+        let evaluation =
+            evaluated.map_err(|error| CheckError::Reference { case: case.name.clone(), error })?;
         let outputs = self.loss().interface().outputs.iter();
         let narrow = narrows_scalars(&self.engine.info());
         let expected = outputs.filter_map(|name| {

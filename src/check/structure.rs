@@ -33,9 +33,9 @@ pub(super) fn opset(artifact: &Artifact) -> Option<i64> {
 fn opset_problem(artifact: &Artifact) -> Option<String> {
     match opset(artifact) {
         None => Some("no operator set of the standard domain is imported".to_owned()),
-        Some(v) if !(OLDEST_OPSET..=NEWEST_OPSET).contains(&v) => {
-            Some(format!("opset {v} is not one of {OLDEST_OPSET} to {NEWEST_OPSET}, which this program knows"))
-        }
+        Some(v) if !(OLDEST_OPSET..=NEWEST_OPSET).contains(&v) => Some(format!(
+            "opset {v} is not one of {OLDEST_OPSET} to {NEWEST_OPSET}, which this program knows"
+        )),
         Some(_) => None,
     }
 }

@@ -35,10 +35,7 @@ impl Tolerance {
             DType::BF16 => 2f64.powi(-8),
             _ => 0.0,
         };
-        Tolerance {
-            whole: self.whole + rounding,
-            row: self.row + rounding,
-        }
+        Tolerance { whole: self.whole + rounding, row: self.row + rounding }
     }
 }
 

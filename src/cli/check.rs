@@ -88,12 +88,19 @@ fn read(path: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// Checks a model on the chosen engine.
-pub fn check_bytes(bytes: &[u8], name: &str, args: &EngineArgs, data: Option<&Path>) -> Result<Report, Failure> {
+pub fn check_bytes(
+    bytes: &[u8],
+    name: &str,
+    args: &EngineArgs,
+    data: Option<&Path>,
+) -> Result<Report, Failure> {
     let engine = args.open()?;
     let progress = Progress::new("cases");
-    check(name, bytes, engine.as_ref(), data, &mut |done, all| progress.at(done, all)).map_err(|error| match error {
-        CheckError::Runtime(error) => error.into(),
-        other => Failure::usage(other),
+    check(name, bytes, engine.as_ref(), data, &mut |done, all| progress.at(done, all)).map_err(|error| {
+        match error {
+            CheckError::Runtime(error) => error.into(),
+            other => Failure::usage(other),
+        }
     })
 }
 
@@ -128,8 +135,7 @@ impl EngineArgs {
                  ORT_DYLIB_PATH (`ibgraph runtime list` shows where it was looked for)",
             )
         })?;
-        let mut options = OrtOptions::default();
-        options.threads = self.threads;
+        let options = OrtOptions { threads: self.threads, ..OrtOptions::default() };
         let engine = OrtEngine::open(&found.library, self.provider, options)?;
         Ok(Box::new(engine))
     }

@@ -10,7 +10,8 @@ use super::output::Target;
 use super::{Exit, Failure};
 use crate::artifact;
 use crate::loss::{
-    ClassWeighting, ClassWeights, FeatureInput, InfluenceGradient, Interface, Loss, LossSpec, Reduction, builtin,
+    ClassWeighting, ClassWeights, FeatureInput, InfluenceGradient, Interface, Loss, LossSpec, Reduction,
+    builtin,
 };
 use crate::onnx::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, Versions};
 use crate::tensor::DType;
@@ -129,7 +130,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 fn summary(args: &Args, loss: &Loss, versions: Versions, size: usize) -> String {
-    let names = |ports: Vec<crate::loss::Port>| ports.into_iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
+    let names =
+        |ports: Vec<crate::loss::Port>| ports.into_iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
     format!(
         "wrote {}: {}, {} classes, {}, opset {}, {size} bytes\n  inputs:  {}\n  outputs: {}",
         args.name(),
@@ -180,9 +182,12 @@ impl Args {
     fn set_parameters(&self, spec: &mut LossSpec, effective: bool) -> Result<f64, Failure> {
         let mut beta = DEFAULT_BETA;
         for setting in &self.set {
-            let pair = setting.split_once('=').map(|(name, value)| (name.trim(), value.trim().parse::<f64>()));
+            let pair =
+                setting.split_once('=').map(|(name, value)| (name.trim(), value.trim().parse::<f64>()));
             let Some((name, Ok(value))) = pair else {
-                return Err(Failure::usage(format!("--set {setting}: expected NAME=NUMBER, such as --set alpha=1000")));
+                return Err(Failure::usage(format!(
+                    "--set {setting}: expected NAME=NUMBER, such as --set alpha=1000"
+                )));
             };
             if name == "beta" && !spec.parameters.contains_key("beta") {
                 if !effective {
@@ -211,7 +216,9 @@ impl Args {
             (None, ClassWeights::Given(weights)) => Some(weights.len()),
             (None, _) => None,
         };
-        self.classes.or(known).ok_or_else(|| Failure::usage("how many classes? give --classes or --class-counts"))
+        self.classes
+            .or(known)
+            .ok_or_else(|| Failure::usage("how many classes? give --classes or --class-counts"))
     }
 
     fn fill(&self, interface: &mut Interface) {

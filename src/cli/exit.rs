@@ -26,18 +26,12 @@ pub struct Failure {
 impl Failure {
     /// Wrong use or broken input.
     pub fn usage(message: impl Display) -> Self {
-        Self {
-            code: 2,
-            message: message.to_string(),
-        }
+        Self { code: 2, message: message.to_string() }
     }
 
     /// An engine or a provider that is not there.
     pub fn missing(message: impl Display) -> Self {
-        Self {
-            code: 3,
-            message: message.to_string(),
-        }
+        Self { code: 3, message: message.to_string() }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use indexmap::IndexMap;
-use serde::Deserialize;
 
 use super::Failure;
 
@@ -14,10 +13,12 @@ pub fn one_a_class(what: &str, text: &str) -> Result<Vec<f64>, Failure> {
         return list(text).map_err(|e| Failure::usage(format!("{what}: {e}")));
     }
     let bytes = std::fs::read(text).map_err(|e| {
-        Failure::usage(format!("{what}: cannot read {text}: {e}; give numbers with commas, or a JSON, YAML or CSV file"))
+        Failure::usage(format!(
+            "{what}: cannot read {text}: {e}; give numbers with commas, or a JSON, YAML or CSV file"
+        ))
     })?;
-    let content = String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(format!("{what}: {text} is not UTF-8 text")))?;
+    let content =
+        String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{what}: {text} is not UTF-8 text")))?;
     let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
     let extension = Path::new(text).extension().and_then(|e| e.to_str()).unwrap_or("").to_lowercase();
     let numbers = match extension.as_str() {
@@ -38,16 +39,12 @@ fn list(text: &str) -> Result<Vec<f64>, String> {
 
 /// JSON (which is YAML) or YAML: a list, or a mapping from class index.
 fn document(text: &str) -> Result<Vec<f64>, String> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Document {
-        List(Vec<f64>),
-        Map(IndexMap<String, f64>),
-    }
-    match serde_saphyr::from_str(text) {
-        Ok(Document::List(numbers)) => Ok(numbers),
-        Ok(Document::Map(map)) => by_index(map.into_iter().map(|(class, n)| Ok((class, n)))),
-        Err(_) => Err("expected a list of numbers, or a mapping from class index to number".to_owned()),
+    let list: Result<Vec<f64>, _> = serde_saphyr::from_str(text);
+    let map: Result<IndexMap<String, f64>, _> = serde_saphyr::from_str(text);
+    match (list, map) {
+        (Ok(numbers), _) => Ok(numbers),
+        (_, Ok(map)) => by_index(map.into_iter().map(Ok)),
+        _ => Err("expected a list of numbers, or a mapping from class index to number".to_owned()),
     }
 }
 
@@ -58,7 +55,8 @@ fn by_index(entries: impl Iterator<Item = Result<(String, f64), String>>) -> Res
         let index: Option<usize> = class.trim().parse().ok();
         let last = numbers.len() - 1;
         let slot = index.and_then(|k| numbers.get_mut(k));
-        let slot = slot.ok_or_else(|| format!("class `{}` is not an index from 0 to {last}", class.trim()))?;
+        let slot =
+            slot.ok_or_else(|| format!("class `{}` is not an index from 0 to {last}", class.trim()))?;
         if slot.replace(n).is_some() {
             return Err(format!("class {} is given twice", class.trim()));
         }

@@ -52,7 +52,9 @@ fn list(runtime: Option<PathBuf>) -> Result<Exit, Failure> {
             Origin::Flag => "--runtime".to_owned(),
             Origin::Env => "ORT_DYLIB_PATH".to_owned(),
             Origin::Installed => "installed".to_owned(),
-            Origin::Python { interpreter } => format!("Python package of {}", interpreter.display()),
+            Origin::Python { interpreter } => {
+                format!("Python package of {}", interpreter.display())
+            }
         };
         let version = found.version.as_deref().unwrap_or("unknown version");
         let cuda = if found.cuda { ", with CUDA" } else { "" };
@@ -70,9 +72,11 @@ fn list(runtime: Option<PathBuf>) -> Result<Exit, Failure> {
 }
 
 fn add(cuda: bool, force: bool, python: Option<PathBuf>) -> Result<Exit, Failure> {
-    let cache_dir = cache_dir().ok_or_else(|| Failure::usage("no cache directory: set IBGRAPH_CACHE or HOME"))?;
+    let cache_dir =
+        cache_dir().ok_or_else(|| Failure::usage("no cache directory: set IBGRAPH_CACHE or HOME"))?;
     let python = python.or_else(|| pythons().into_iter().next());
-    let python = python.ok_or_else(|| Failure::usage("no Python interpreter found; name one with --python"))?;
+    let python =
+        python.ok_or_else(|| Failure::usage("no Python interpreter found; name one with --python"))?;
     let progress = Progress::waiting();
     let installed = install(&InstallOptions { cache_dir, cuda, python, force }, &mut |step| {
         progress.say(match step {
@@ -81,7 +85,6 @@ fn add(cuda: bool, force: bool, python: Option<PathBuf>) -> Result<Exit, Failure
             }
             Step::Unpacking => "unpacking".to_owned(),
             Step::AlreadyThere => "already there".to_owned(),
-            _ => "working".to_owned(),
         });
     })?;
     drop(progress);

@@ -42,7 +42,8 @@ impl Builder {
         let same = |t: &Tensor| {
             t.dtype() == tensor.dtype() && t.shape() == tensor.shape() && t.to_le_bytes() == bytes
         };
-        let found = self.graph.constants.iter().find(|(id, t)| self.graph.value(*id).name.is_none() && same(t));
+        let found =
+            self.graph.constants.iter().find(|(id, t)| self.graph.value(*id).name.is_none() && same(t));
         if let Some((id, _)) = found {
             return *id;
         }

@@ -54,6 +54,14 @@ impl Op {
                 need_dtype(inputs[2], inputs[1].dtype)?;
                 broadcast(inputs).map(|shape| TensorType { dtype: inputs[1].dtype, shape })
             }
+            Op::Clip => {
+                need_float(first)?;
+                for bound in &inputs[1..] {
+                    need_dtype(bound, first.dtype)?;
+                    need_rank(bound, 0)?;
+                }
+                Ok(first.clone())
+            }
             Op::Cast(dtype) => Ok(TensorType { dtype: *dtype, shape: first.shape.clone() }),
             Op::Reduce(_, None) => Ok(TensorType { dtype: first.dtype, shape: Vec::new() }),
             Op::Reduce(_, Some(axis)) => {
@@ -66,10 +74,9 @@ impl Op {
                 need_rank(first, 1)?;
                 Ok(TensorType { dtype: first.dtype, shape: inputs[1].shape.clone() })
             }
-            Op::GatherElements => indexed(inputs).map(|()| TensorType {
-                dtype: first.dtype,
-                shape: inputs[1].shape.clone(),
-            }),
+            Op::GatherElements => {
+                indexed(inputs).map(|()| TensorType { dtype: first.dtype, shape: inputs[1].shape.clone() })
+            }
             Op::ScatterElements => {
                 indexed(inputs)?;
                 need_dtype(inputs[2], first.dtype)?;

@@ -15,6 +15,8 @@ pub enum Op {
     And,
     /// (condition, a, b): a where the condition holds, else b, with broadcasting.
     Where,
+    /// (a, low, high): a between two scalars.
+    Clip,
     /// Conversion to another element type.
     Cast(DType),
     /// Reduction over one axis, which stays with extent 1; `None` reduces everything to a scalar.
@@ -93,8 +95,6 @@ pub enum ReduceOp {
     Sum,
     /// largest
     Max,
-    /// Σ |a|
-    L1,
 }
 
 impl Op {
@@ -106,10 +106,10 @@ impl Op {
             Op::Compare(op) => op.name(),
             Op::And => "And",
             Op::Where => "Where",
+            Op::Clip => "Clip",
             Op::Cast(_) => "Cast",
             Op::Reduce(ReduceOp::Sum, _) => "ReduceSum",
             Op::Reduce(ReduceOp::Max, _) => "ReduceMax",
-            Op::Reduce(ReduceOp::L1, _) => "ReduceL1",
             Op::Softmax => "Softmax",
             Op::Gather => "Gather",
             Op::GatherElements => "GatherElements",
@@ -129,7 +129,7 @@ impl Op {
             | Op::UnsqueezeLast
             | Op::SqueezeLast => 1,
             Op::Binary(_) | Op::Compare(_) | Op::And | Op::Gather | Op::GatherElements => 2,
-            Op::Where | Op::ScatterElements => 3,
+            Op::Where | Op::Clip | Op::ScatterElements => 3,
         }
     }
 }

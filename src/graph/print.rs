@@ -15,9 +15,7 @@ impl fmt::Display for Graph {
             writeln!(f, "  in  {} {}", self.label(*id), self.value(*id).ty)?;
         }
         for (id, tensor) in &self.constants {
-            if self.value(*id).name.is_some() {
-                writeln!(f, "  let {} {}", self.label(*id), self.value(*id).ty)?;
-            } else if tensor.len() > SHOWN {
+            if self.value(*id).name.is_some() || tensor.len() > SHOWN {
                 writeln!(f, "  let {} {}", self.label(*id), self.value(*id).ty)?;
             }
         }
@@ -60,7 +58,11 @@ impl Graph {
 }
 
 fn literal(tensor: &Tensor) -> String {
-    let values: Vec<String> = tensor.to_f64_vec().iter().map(|v| if v.abs() < 1e6 { format!("{v}") } else { format!("{v:e}") }).collect();
+    let values: Vec<String> = tensor
+        .to_f64_vec()
+        .iter()
+        .map(|v| if v.abs() < 1e6 { format!("{v}") } else { format!("{v:e}") })
+        .collect();
     match tensor.shape() {
         [] => values.join(""),
         _ => format!("[{}]", values.join(", ")),

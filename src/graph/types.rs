@@ -33,10 +33,7 @@ impl Dim {
 impl TensorType {
     /// A type.
     pub fn new(dtype: DType, shape: &[Dim]) -> Self {
-        Self {
-            dtype,
-            shape: shape.to_vec(),
-        }
+        Self { dtype, shape: shape.to_vec() }
     }
 
     /// Number of axes.

@@ -94,18 +94,12 @@ impl Function {
 
     /// The name in a formula.
     pub fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(_, f)| *f == self)
-            .map_or("?", |(name, _)| name)
+        Self::ALL.iter().find(|(_, f)| *f == self).map_or("?", |(name, _)| name)
     }
 
     /// The function of this name, if there is one.
     pub fn named(name: &str) -> Option<Function> {
-        Self::ALL
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, function)| *function)
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
     }
 
     /// Number of arguments.
@@ -135,19 +129,13 @@ pub struct FormulaError {
 impl FormulaError {
     /// An error at a place of the formula.
     pub fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self {
-            span,
-            message: message.into(),
-        }
+        Self { span, message: message.into() }
     }
 }
 
 /// `; did you mean …?` where a known name is near, else the list of known names.
 pub(crate) fn suggest(name: &str, known: &[&str]) -> String {
-    let nearest = known
-        .iter()
-        .map(|k| (strsim::damerau_levenshtein(name, k), *k))
-        .min();
+    let nearest = known.iter().map(|k| (strsim::damerau_levenshtein(name, k), *k)).min();
     match nearest {
         Some((distance, k)) if distance <= 1 + name.len() / 4 => format!("; did you mean `{k}`?"),
         _ if known.is_empty() => String::new(),

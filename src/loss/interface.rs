@@ -137,11 +137,9 @@ impl Interface {
         match weights {
             Some(w) if !stored => fail(format!("{} class weights, but none are to be stored", w.len())),
             None if stored => fail("class weights are to be stored, but none are given"),
-            Some(w) if w.len() != self.classes => fail(format!(
-                "{} class weights for {} classes; give one a class",
-                w.len(),
-                self.classes
-            )),
+            Some(w) if w.len() != self.classes => {
+                fail(format!("{} class weights for {} classes; give one a class", w.len(), self.classes))
+            }
             _ => Ok(()),
         }
     }
@@ -169,10 +167,8 @@ impl Interface {
 
     fn settle_outputs(&mut self, spec: &LossSpec) -> Result<(), InterfaceError> {
         let features = spec.uses(Quantity::FeatureL1, &[]);
-        let mut available: Vec<&str> = STANDARD_OUTPUTS
-            .into_iter()
-            .filter(|name| features || *name != "features_grad")
-            .collect();
+        let mut available: Vec<&str> =
+            STANDARD_OUTPUTS.into_iter().filter(|name| features || *name != "features_grad").collect();
         available.extend(spec.row.keys().map(String::as_str));
         if self.outputs.is_empty() {
             let default = available.iter().filter(|n| STANDARD_OUTPUTS[..3].contains(n));

@@ -90,10 +90,8 @@ pub fn evaluate(loss: &Loss, batch: &Batch) -> Result<Evaluation, ReferenceError
     let rows = rows(loss, batch)?;
     let terms: Vec<RowTerms> = rows.iter().map(|row| row.terms(loss, batch)).collect();
     let seeds = seeds(loss, batch, &rows);
-    let mut out = Evaluation {
-        row_loss: terms.iter().map(|t| t.loss.value).collect(),
-        ..Evaluation::default()
-    };
+    let mut out =
+        Evaluation { row_loss: terms.iter().map(|t| t.loss.value).collect(), ..Evaluation::default() };
     for (row, (term, seed)) in rows.iter().zip(terms.iter().zip(&seeds)) {
         row.push_gradients(loss, term, *seed, &mut out);
         for (name, value) in &term.entries {
@@ -125,7 +123,9 @@ fn seeds(loss: &Loss, batch: &Batch, rows: &[Row]) -> Vec<f64> {
         Reduction::None if batch.loss_grad.is_empty() => vec![1.0; rows.len()],
         Reduction::None => batch.loss_grad.clone(),
         Reduction::Sum => vec![1.0; rows.len()],
-        Reduction::Mean | Reduction::WeightedMean => vec![1.0 / divisor(loss, batch, rows); rows.len()],
+        Reduction::Mean | Reduction::WeightedMean => {
+            vec![1.0 / divisor(loss, batch, rows); rows.len()]
+        }
     }
 }
 

@@ -46,10 +46,7 @@ impl Quantity {
 
     /// The quantity of this name, if there is one.
     pub fn named(name: &str) -> Option<Quantity> {
-        Self::ALL
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, quantity)| *quantity)
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, quantity)| *quantity)
     }
 }
 
@@ -87,7 +84,9 @@ impl Parameter {
         }
         match (self.above, self.at_least) {
             (Some(bound), _) if value <= bound => Err(format!("{name} is {value}; it must be above {bound}")),
-            (_, Some(bound)) if value < bound => Err(format!("{name} is {value}; it must be at least {bound}")),
+            (_, Some(bound)) if value < bound => {
+                Err(format!("{name} is {value}; it must be at least {bound}"))
+            }
             _ => Ok(()),
         }
     }
@@ -104,10 +103,7 @@ pub struct Formula {
 
 impl Formula {
     fn read(text: &str) -> Result<Self, FormulaError> {
-        Ok(Self {
-            text: text.to_owned(),
-            expr: expr::parse(text)?,
-        })
+        Ok(Self { text: text.to_owned(), expr: expr::parse(text)? })
     }
 }
 
@@ -176,13 +172,11 @@ impl LossSpec {
     fn check_names(&self) -> Result<(), (Option<&str>, FormulaError)> {
         for (entry, formula) in self.formulas() {
             for (name, span) in formula.expr.names() {
-                self.check_name(name)
-                    .map_err(|m| (entry, FormulaError::new(span.clone(), m)))?;
+                self.check_name(name).map_err(|m| (entry, FormulaError::new(span.clone(), m)))?;
             }
         }
         for name in self.row.keys() {
-            self.check_circle(name, &mut vec![name])
-                .map_err(|e| (Some(name.as_str()), e))?;
+            self.check_circle(name, &mut vec![name]).map_err(|e| (Some(name.as_str()), e))?;
         }
         Ok(())
     }

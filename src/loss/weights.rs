@@ -90,10 +90,7 @@ fn one_minus_power(beta: f64, n: f64) -> f64 {
 fn check_counts(counts: &[f64], classes: usize) -> Result<(), WeightsError> {
     check_length("class counts", counts.len(), classes)?;
     match counts.iter().position(|n| !n.is_finite() || *n <= 0.0) {
-        Some(class) => Err(WeightsError::BadCount {
-            class,
-            count: counts[class],
-        }),
+        Some(class) => Err(WeightsError::BadCount { class, count: counts[class] }),
         None => Ok(()),
     }
 }
@@ -101,10 +98,7 @@ fn check_counts(counts: &[f64], classes: usize) -> Result<(), WeightsError> {
 fn given(weights: &[f64], classes: usize) -> Result<Vec<f64>, WeightsError> {
     check_length("class weights", weights.len(), classes)?;
     if let Some(class) = weights.iter().position(|w| !w.is_finite() || *w < 0.0) {
-        return Err(WeightsError::BadWeight {
-            class,
-            weight: weights[class],
-        });
+        return Err(WeightsError::BadWeight { class, weight: weights[class] });
     }
     if weights.iter().all(|w| *w == 0.0) {
         return Err(WeightsError::AllZero);

@@ -49,28 +49,27 @@ impl Margin {
         self.exp
     }
 
-    /// (1 + e^u, 1 / (1 + e^u)), bounded as e^u is.
-    fn denominator(&self, b: &mut Builder) -> (ValueId, ValueId) {
+    /// 1 + e^u, bounded as e^u is.
+    fn denominator(&self, b: &mut Builder) -> ValueId {
         let one = b.scalar(DType::F64, 1.0);
-        let plus_one = b.binary(BinaryOp::Add, self.exp, one);
-        (plus_one, b.unary(UnaryOp::Reciprocal, plus_one))
+        b.binary(BinaryOp::Add, self.exp, one)
     }
 
     /// q = sigmoid(u) = e^u / (1 + e^u), [N, 1]
     pub fn q(&self, b: &mut Builder) -> ValueId {
-        let (_, inverse) = self.denominator(b);
-        b.binary(BinaryOp::Mul, self.exp, inverse)
+        let denominator = self.denominator(b);
+        b.binary(BinaryOp::Div, self.exp, denominator)
     }
 
     /// Cross entropy softplus(u), [N, 1]: ln(1 + e) corrected by what rounding 1 + e lost, to first order; the
     /// second order is below e-32. With w = 1 + e rounded: ln(1 + e) = ln(w) - ((w - 1) - e) / w.
     pub fn nll(&self, b: &mut Builder) -> ValueId {
-        let (plus_one, inverse) = self.denominator(b);
+        let denominator = self.denominator(b);
         let one = b.scalar(DType::F64, 1.0);
-        let rounded = b.binary(BinaryOp::Sub, plus_one, one);
+        let rounded = b.binary(BinaryOp::Sub, denominator, one);
         let excess = b.binary(BinaryOp::Sub, rounded, self.exp);
-        let correction = b.binary(BinaryOp::Mul, excess, inverse);
-        let log = b.unary(UnaryOp::Log, plus_one);
+        let correction = b.binary(BinaryOp::Div, excess, denominator);
+        let log = b.unary(UnaryOp::Log, denominator);
         let softplus = b.binary(BinaryOp::Sub, log, correction);
         // Beyond the bound on the exponent, softplus(u) = u.
         b.binary(BinaryOp::Max, self.u, softplus)

@@ -82,9 +82,6 @@ impl Versions {
 
 impl Default for Versions {
     fn default() -> Self {
-        Self {
-            opset: DEFAULT_OPSET,
-            ir: oldest_ir(DEFAULT_OPSET),
-        }
+        Self { opset: DEFAULT_OPSET, ir: oldest_ir(DEFAULT_OPSET) }
     }
 }

@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn sizes_that_lie_are_refused() {
-        let mut proto = TensorProto { dims: vec![1 << 62, 1 << 62], data_type: Some(1), ..TensorProto::default() };
+        let mut proto =
+            TensorProto { dims: vec![1 << 62, 1 << 62], data_type: Some(1), ..TensorProto::default() };
         assert!(Tensor::try_from(&proto).is_err());
         proto.dims = vec![-1];
         assert!(matches!(Tensor::try_from(&proto), Err(ReadError::Extent { extent: -1, .. })));

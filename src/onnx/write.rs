@@ -52,10 +52,7 @@ pub fn tensor_bytes(name: &str, tensor: &Tensor) -> Vec<u8> {
 }
 
 fn entry(key: &str, value: &str) -> StringStringEntryProto {
-    StringStringEntryProto {
-        key: Some(key.to_owned()),
-        value: Some(value.to_owned()),
-    }
+    StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) }
 }
 
 fn tensor_proto(name: &str, tensor: &Tensor) -> TensorProto {
@@ -79,12 +76,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(graph: &'a Graph, versions: Versions) -> Self {
-        Self {
-            graph,
-            versions,
-            names: names(graph),
-            extra: Vec::new(),
-        }
+        Self { graph, versions, names: names(graph), extra: Vec::new() }
     }
 
     fn name(&self, id: ValueId) -> String {
@@ -117,10 +109,7 @@ impl<'a> Writer<'a> {
     }
 
     fn port(&self, id: ValueId) -> ValueInfoProto {
-        ValueInfoProto {
-            name: Some(self.name(id)),
-            r#type: Some(type_proto(&self.graph.value(id).ty)),
-        }
+        ValueInfoProto { name: Some(self.name(id)), r#type: Some(type_proto(&self.graph.value(id).ty)) }
     }
 
     fn node(&mut self, node: &Node) -> NodeProto {
@@ -134,7 +123,8 @@ impl<'a> Writer<'a> {
             Op::UnsqueezeLast | Op::SqueezeLast => input.push(self.axis(1)),
             Op::Reduce(op, axis) => {
                 if let Some(axis) = axis {
-                    let as_input = *op == crate::graph::ReduceOp::Sum || self.versions.opset() >= AXES_AS_INPUT;
+                    let as_input =
+                        *op == crate::graph::ReduceOp::Sum || self.versions.opset() >= AXES_AS_INPUT;
                     if as_input {
                         input.push(self.axis(*axis));
                     } else {
@@ -143,7 +133,7 @@ impl<'a> Writer<'a> {
                 }
                 attribute.push(integer("keepdims", i64::from(axis.is_some())));
             }
-            Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::And | Op::Where => {}
+            Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::And | Op::Where | Op::Clip => {}
         }
         let output = self.name(node.output);
         NodeProto {
@@ -201,14 +191,8 @@ fn unused(base: &str, taken: impl Fn(&str) -> bool) -> String {
 
 fn type_proto(ty: &TensorType) -> TypeProto {
     let dim = ty.shape.iter().map(|dim| match dim {
-        Dim::Fixed(n) => DimensionProto {
-            dim_value: Some(*n as i64),
-            dim_param: None,
-        },
-        Dim::Symbol(name) => DimensionProto {
-            dim_value: None,
-            dim_param: Some(name.to_string()),
-        },
+        Dim::Fixed(n) => DimensionProto { dim_value: Some(*n as i64), dim_param: None },
+        Dim::Symbol(name) => DimensionProto { dim_value: None, dim_param: Some(name.to_string()) },
     });
     TypeProto {
         tensor_type: Some(TensorTypeProto {

@@ -37,11 +37,7 @@ pub struct Roots {
 
 /// Compiles a loss.
 pub fn compile(loss: &Loss) -> Compiled {
-    let mut compiler = Compiler {
-        loss,
-        terms: Terms::default(),
-        entries: HashMap::new(),
-    };
+    let mut compiler = Compiler { loss, terms: Terms::default(), entries: HashMap::new() };
     let row_loss = compiler.expr(&loss.spec().loss.expr);
     let on = compiler.roots(row_loss, loss.interface().reduction);
     let off = loss.interface().enabled_input.then(|| {

@@ -145,7 +145,7 @@ fn power_slopes(terms: &mut Terms, value: TermId, a: TermId, b: TermId) -> Vec<(
     let fixed = terms.as_constant(b);
     // Only an exponent below 1 makes the slope infinite at 0; a negative one makes the power itself infinite.
     let base = match fixed {
-        Some(v) if v >= 1.0 || v < 0.0 => a,
+        Some(v) if !(0.0..1.0).contains(&v) => a,
         _ => safe,
     };
     let less = terms.sum(-1.0, &[b]);

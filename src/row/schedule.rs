@@ -5,189 +5,75 @@
 
 use std::collections::HashMap;
 
-use super::program::{RowProgram, Step, StepId};
-use super::terms::{Apply, Bits, Term, TermId, Terms};
+use super::program::{RowProgram, Step, StepId, UnaryOp};
+use super::terms::{Apply, Term, TermId, Terms};
 use crate::loss::expr::BinaryOp;
 
+mod products;
+mod signs;
+
+use products::{Factor, Pair, Products};
+use signs::Signs;
+
 /// Schedules `roots`; returns the program and the step of each root.
+///
+/// Signs are free where a sum or a constant can be computed negated instead: of the ways to do that, the one with the
+/// fewest steps is taken.
 pub(super) fn schedule(terms: &Terms, roots: &[TermId]) -> (RowProgram, Vec<StepId>) {
-    let mut scheduler = Scheduler {
-        terms,
-        products: Products::share(terms, roots),
-        program: RowProgram::default(),
-        done: HashMap::new(),
-    };
-    let steps = roots.iter().map(|root| scheduler.term(*root)).collect();
-    (scheduler.program, steps)
-}
-
-/// A factor of a product: a term, a constant, or a shared pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Factor {
-    Term(TermId),
-    Const(Bits),
-    Pair(usize),
-}
-
-/// Two factors joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Pair {
-    /// a · b, above the bar
-    Over(Factor, Factor),
-    /// a / b
-    Across(Factor, Factor),
-    /// a · b, below the bar
-    Under(Factor, Factor),
-}
-
-#[derive(Debug, Clone, Default)]
-struct Bag {
-    over: Vec<Factor>,
-    under: Vec<Factor>,
-}
-
-/// All products below the roots, without their signs.
-struct Products {
-    /// In the order they were met, so that the result does not depend on hashing.
-    bags: Vec<(TermId, Bag)>,
-    pairs: Vec<Pair>,
-}
-
-impl Products {
-    fn share(terms: &Terms, roots: &[TermId]) -> Self {
-        let mut products = Self { bags: Vec::new(), pairs: Vec::new() };
-        let mut seen = std::collections::HashSet::new();
-        let mut pending: Vec<TermId> = roots.iter().rev().copied().collect();
-        while let Some(id) = pending.pop() {
-            if !seen.insert(id) {
-                continue;
+    let products = Products::share(terms, roots);
+    let mut best = Scheduler::new(terms, &products, Signs::default()).run(roots);
+    let mut signs = Signs::default();
+    let candidates = signs.candidates(terms, &products);
+    loop {
+        let tried = candidates.iter().map(|flips| {
+            let signs = signs.flipped(flips);
+            let scheduled = Scheduler::new(terms, &products, signs.clone()).run(roots);
+            (scheduled, signs)
+        });
+        let shortest = tried.min_by_key(|((program, _), _)| cost(program));
+        match shortest {
+            Some((scheduled, better)) if cost(&scheduled.0) < cost(&best.0) => {
+                (best, signs) = (scheduled, better);
             }
-            let term = terms.get(id);
-            if let Term::Product { factor, over, under } = term {
-                products.bags.push((id, Bag::new(factor.value(), over, under)));
-            }
-            pending.extend(term_parts(term));
-        }
-        while let Some(pair) = products.commonest() {
-            let joined = Factor::Pair(products.pairs.len());
-            products.pairs.push(pair);
-            products.bags.iter_mut().for_each(|(_, bag)| bag.replace(pair, joined));
-        }
-        products
-    }
-
-    /// The pair that most products share; the first met among equals. `None` when no two products share one.
-    fn commonest(&self) -> Option<Pair> {
-        let mut counts: HashMap<Pair, usize> = HashMap::new();
-        let mut order: Vec<Pair> = Vec::new();
-        for (_, bag) in &self.bags {
-            for pair in bag.pairs() {
-                let count = counts.entry(pair).or_insert(0);
-                if *count == 0 {
-                    order.push(pair);
-                }
-                *count += 1;
-            }
-        }
-        let best = order.iter().map(|pair| counts[pair]).max()?;
-        order.into_iter().find(|pair| best >= 2 && counts[pair] == best)
-    }
-}
-
-fn term_parts(term: &Term) -> Vec<TermId> {
-    match term {
-        Term::Const(_) | Term::Input(_) => Vec::new(),
-        Term::Apply(_, args) => args.clone(),
-        Term::Sum { items, .. } => items.clone(),
-        Term::Product { over, under, .. } => over.iter().chain(under).copied().collect(),
-    }
-}
-
-impl Bag {
-    fn new(factor: f64, over: &[TermId], under: &[TermId]) -> Self {
-        let mut bag = Self {
-            over: over.iter().map(|id| Factor::Term(*id)).collect(),
-            under: under.iter().map(|id| Factor::Term(*id)).collect(),
-        };
-        if factor.abs() != 1.0 || bag.over.is_empty() {
-            bag.over.insert(0, Factor::Const(Bits::new(factor.abs())));
-        }
-        bag
-    }
-
-    /// Every distinct pair, once.
-    fn pairs(&self) -> Vec<Pair> {
-        let mut found = Vec::new();
-        let mut push = |pair| {
-            if !found.contains(&pair) {
-                found.push(pair);
-            }
-        };
-        for (k, a) in self.over.iter().enumerate() {
-            self.over[k + 1..].iter().for_each(|b| push(Pair::Over(*a, *b)));
-            self.under.iter().for_each(|b| push(Pair::Across(*a, *b)));
-        }
-        for (k, a) in self.under.iter().enumerate() {
-            self.under[k + 1..].iter().for_each(|b| push(Pair::Under(*a, *b)));
-        }
-        found
-    }
-
-    /// Replaces one occurrence of the pair, in either order, by `joined`.
-    fn replace(&mut self, pair: Pair, joined: Factor) {
-        let (a, b) = match pair {
-            Pair::Over(a, b) | Pair::Across(a, b) | Pair::Under(a, b) => (a, b),
-        };
-        let taken = match pair {
-            Pair::Over(..) => take_two(&mut self.over, a, b),
-            Pair::Under(..) => take_two(&mut self.under, a, b),
-            Pair::Across(..) => {
-                let both = self.over.contains(&a) && self.under.contains(&b);
-                both && take_one(&mut self.over, a) && take_one(&mut self.under, b)
-            }
-        };
-        if taken {
-            let side = if matches!(pair, Pair::Under(..)) { &mut self.under } else { &mut self.over };
-            side.insert(0, joined);
+            // Each round is shorter than the last, so the rounds end.
+            _ => return best,
         }
     }
 }
 
-fn take_one(from: &mut Vec<Factor>, a: Factor) -> bool {
-    let found = from.iter().position(|f| *f == a);
-    found.map(|k| from.remove(k)).is_some()
-}
-
-fn take_two(from: &mut Vec<Factor>, a: Factor, b: Factor) -> bool {
-    let enough = if a == b {
-        from.iter().filter(|f| **f == a).count() >= 2
-    } else {
-        from.contains(&a) && from.contains(&b)
-    };
-    enough && take_one(from, a) && take_one(from, b)
+/// Number of steps that compute something.
+fn cost(program: &RowProgram) -> usize {
+    let free = |step: &&Step| matches!(step, Step::Const(_) | Step::Input(_));
+    program.steps().iter().filter(|step| !free(step)).count()
 }
 
 struct Scheduler<'a> {
     terms: &'a Terms,
-    products: Products,
+    products: &'a Products,
+    signs: Signs,
     program: RowProgram,
     done: HashMap<TermId, StepId>,
 }
 
-impl Scheduler<'_> {
+impl<'a> Scheduler<'a> {
+    fn new(terms: &'a Terms, products: &'a Products, signs: Signs) -> Self {
+        Self { terms, products, signs, program: RowProgram::default(), done: HashMap::new() }
+    }
+
+    fn run(mut self, roots: &[TermId]) -> (RowProgram, Vec<StepId>) {
+        let steps = roots.iter().map(|root| self.term(*root)).collect();
+        (self.program, steps)
+    }
+
     /// The step of a term, sign included.
     fn term(&mut self, id: TermId) -> StepId {
         let (step, negative) = self.magnitude(id);
-        if negative {
-            self.program.push(Step::Unary(super::program::UnaryOp::Neg, step))
-        } else {
-            step
-        }
+        if negative { self.negated(step) } else { step }
     }
 
     /// The step of a term but for its sign, and whether it is to be negated.
     fn magnitude(&mut self, id: TermId) -> (StepId, bool) {
-        let negative = matches!(self.terms.get(id), Term::Product { factor, .. } if factor.value() < 0.0);
+        let negative = self.comes_out_negative(id);
         if let Some(step) = self.done.get(&id) {
             return (*step, negative);
         }
@@ -195,11 +81,23 @@ impl Scheduler<'_> {
             Term::Const(bits) => self.program.push(Step::Const(bits.value())),
             Term::Input(input) => self.program.push(Step::Input(input)),
             Term::Apply(apply, args) => self.apply(apply, &args),
-            Term::Sum { constant, items } => self.sum(constant.value(), &items),
+            Term::Sum { constant, items } => self.sum(id, constant.value(), &items),
             Term::Product { .. } => self.product(id),
         };
         self.done.insert(id, step);
         (step, negative)
+    }
+
+    fn comes_out_negative(&self, id: TermId) -> bool {
+        match self.terms.get(id) {
+            Term::Product { factor, .. } => {
+                let index = self.products.bags.iter().position(|(product, _)| *product == id);
+                let flipped = index.is_some_and(|k| self.signs.negates(&self.products.original[k]));
+                (factor.value() < 0.0) != flipped
+            }
+            Term::Sum { .. } => self.signs.is_flipped(Factor::Term(id)),
+            Term::Const(_) | Term::Input(_) | Term::Apply(..) => false,
+        }
     }
 
     fn apply(&mut self, apply: Apply, args: &[TermId]) -> StepId {
@@ -213,27 +111,40 @@ impl Scheduler<'_> {
         }
     }
 
+    /// A constant is negated where it stands.
+    fn negated(&mut self, step: StepId) -> StepId {
+        match self.program.steps()[step.index()] {
+            Step::Const(value) => self.program.push(Step::Const(-value)),
+            _ => self.program.push(Step::Unary(UnaryOp::Neg, step)),
+        }
+    }
+
     fn binary(&mut self, op: BinaryOp, a: StepId, b: StepId) -> StepId {
         self.program.push(Step::Binary(op, a, b))
     }
 
-    /// Positive items first, so that the others are subtracted from something.
-    fn sum(&mut self, constant: f64, items: &[TermId]) -> StepId {
-        let parts: Vec<(StepId, bool)> = items.iter().map(|item| self.magnitude(*item)).collect();
-        let mut parts: Vec<(StepId, bool)> = parts;
-        if constant != 0.0 {
-            let step = self.program.push(Step::Const(constant.abs()));
-            parts.push((step, constant < 0.0));
-        }
+    /// Starts from what is positive, so that the rest is subtracted from something.
+    fn sum(&mut self, id: TermId, constant: f64, items: &[TermId]) -> StepId {
+        let flipped = self.signs.is_flipped(Factor::Term(id));
+        let mut constant = if flipped { -constant } else { constant };
+        let mut parts: Vec<(StepId, bool)> = items.iter().map(|item| self.magnitude(*item)).collect();
+        parts.iter_mut().for_each(|(_, negative)| *negative ^= flipped);
         parts.sort_by_key(|(_, negative)| *negative);
-        let (first, negative) = parts[0];
-        let mut total = first;
-        if negative {
-            total = self.program.push(Step::Unary(super::program::UnaryOp::Neg, first));
-        }
+        let mut total = match parts[0] {
+            (first, false) => first,
+            _ if constant != 0.0 => {
+                parts.insert(0, (parts[0].0, true));
+                self.program.push(Step::Const(std::mem::take(&mut constant)))
+            }
+            (first, true) => self.negated(first),
+        };
         for (step, negative) in &parts[1..] {
             let op = if *negative { BinaryOp::Sub } else { BinaryOp::Add };
             total = self.binary(op, total, *step);
+        }
+        if constant != 0.0 {
+            let step = self.program.push(Step::Const(constant.abs()));
+            total = self.binary(if constant < 0.0 { BinaryOp::Sub } else { BinaryOp::Add }, total, step);
         }
         total
     }
@@ -256,8 +167,12 @@ impl Scheduler<'_> {
 
     fn factor(&mut self, factor: Factor) -> StepId {
         let pair = match factor {
-            Factor::Term(id) => return self.term(id),
-            Factor::Const(bits) => return self.program.push(Step::Const(bits.value())),
+            // The sign of a factor is the product's, and counted there.
+            Factor::Term(id) => return self.magnitude(id).0,
+            Factor::Const(bits) => {
+                let sign = if self.signs.is_flipped(factor) { -1.0 } else { 1.0 };
+                return self.program.push(Step::Const(sign * bits.value()));
+            }
             Factor::Pair(k) => self.products.pairs[k],
         };
         let (op, a, b) = match pair {

@@ -43,9 +43,16 @@ pub(super) enum Term {
     Input(RowInput),
     Apply(Apply, Vec<TermId>),
     /// constant + Σ items, items sorted
-    Sum { constant: Bits, items: Vec<TermId> },
+    Sum {
+        constant: Bits,
+        items: Vec<TermId>,
+    },
     /// factor · Π over / Π under, sorted
-    Product { factor: Bits, over: Vec<TermId>, under: Vec<TermId> },
+    Product {
+        factor: Bits,
+        over: Vec<TermId>,
+        under: Vec<TermId>,
+    },
 }
 
 /// The arena; a term's parts have smaller ids than the term.

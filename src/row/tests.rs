@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::loss::reference::{Batch, evaluate};
-use crate::loss::{ClassWeighting, InfluenceGradient, Interface, Loss, LossSpec, Quantity, Reduction, builtin};
+use crate::loss::{
+    ClassWeighting, InfluenceGradient, Interface, Loss, LossSpec, Quantity, Reduction, builtin,
+};
 
 fn loss(spec: LossSpec, edit: impl FnOnce(&mut Interface)) -> Loss {
     let mut interface = Interface::new(2, &spec);
@@ -22,12 +24,7 @@ const ROUNDING: f64 = 1e-12;
 
 /// Compares row loss, ∂u and ∂h of a program with the reference, for one row of margin u and norm h.
 fn check(loss: &Loss, u: f64, h: f64) {
-    let batch = Batch {
-        logits: vec![0.0, u],
-        labels: vec![0],
-        features: vec![h],
-        ..Batch::default()
-    };
+    let batch = Batch { logits: vec![0.0, u], labels: vec![0], features: vec![h], ..Batch::default() };
     let want = evaluate(loss, &batch).unwrap();
     let compiled = compile(loss);
     let q = 1.0 / (1.0 + (-u).exp());

@@ -7,8 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::library::{
-    MIN_ORT_VERSION, check_library, is_ort_name, is_supported, provider_library_name,
-    version_in_name,
+    MIN_ORT_VERSION, check_library, is_ort_name, is_supported, provider_library_name, version_in_name,
 };
 use super::manifest::Manifest;
 
@@ -93,12 +92,7 @@ fn named(path: &Path, origin: Origin) -> Found {
     if !path.is_dir() {
         return entry(path.to_owned(), None, origin);
     }
-    let inner = [
-        path.to_owned(),
-        path.join("lib"),
-        path.join("onnxruntime/capi"),
-        path.join("capi"),
-    ];
+    let inner = [path.to_owned(), path.join("lib"), path.join("onnxruntime/capi"), path.join("capi")];
     match inner.iter().find_map(|dir| library_in(dir)) {
         Some(library) => entry(library, None, origin),
         None => Found {
@@ -117,11 +111,9 @@ pub(super) fn installed(cache_dir: &Path) -> Vec<Found> {
     for dir in directories(cache_dir) {
         match Manifest::read(&dir) {
             Ok(None) => {}
-            Ok(Some(manifest)) => found.push(entry(
-                dir.join(&manifest.library),
-                Some(manifest.version),
-                Origin::Installed,
-            )),
+            Ok(Some(manifest)) => {
+                found.push(entry(dir.join(&manifest.library), Some(manifest.version), Origin::Installed))
+            }
             Err(error) => found.push(Found {
                 library: dir,
                 version: None,
@@ -138,9 +130,7 @@ pub(super) fn installed(cache_dir: &Path) -> Vec<Found> {
 /// The library of an interpreter's `onnxruntime` package; none when it has no such package or is no interpreter.
 fn of_python(interpreter: &Path) -> Option<Found> {
     let package = python::onnxruntime_of(interpreter)?;
-    let origin = Origin::Python {
-        interpreter: interpreter.to_owned(),
-    };
+    let origin = Origin::Python { interpreter: interpreter.to_owned() };
     let library = library_in(&package.dir.join("capi"))?;
     Some(entry(library, package.version, origin))
 }
@@ -149,29 +139,19 @@ fn of_python(interpreter: &Path) -> Option<Found> {
 fn entry(path: PathBuf, version: Option<String>, origin: Origin) -> Found {
     let name = path.file_name().and_then(|name| name.to_str());
     // `libonnxruntime.so.1` tells an ABI, not a release.
-    let in_name = name
-        .and_then(version_in_name)
-        .filter(|version| version.contains('.'));
+    let in_name = name.and_then(version_in_name).filter(|version| version.contains('.'));
     let version = in_name.or(version);
-    let cuda = path
-        .parent()
-        .is_some_and(|dir| dir.join(provider_library_name("cuda")).is_file());
+    let cuda = path.parent().is_some_and(|dir| dir.join(provider_library_name("cuda")).is_file());
     let usable = usable(&path, version.as_deref());
-    Found {
-        library: path,
-        version,
-        origin,
-        cuda,
-        usable,
-    }
+    Found { library: path, version, origin, cuda, usable }
 }
 
 fn usable(path: &Path, version: Option<&str>) -> Result<(), String> {
     check_library(path).map_err(|error| error.to_string())?;
     match version {
-        Some(version) if is_supported(version) == Some(false) => Err(format!(
-            "version {version} is too old: {MIN_ORT_VERSION} or newer is needed"
-        )),
+        Some(version) if is_supported(version) == Some(false) => {
+            Err(format!("version {version} is too old: {MIN_ORT_VERSION} or newer is needed"))
+        }
         _ => Ok(()),
     }
 }
@@ -185,10 +165,7 @@ fn library_in(dir: &Path) -> Option<PathBuf> {
         .collect();
     names.sort_by_key(|name| {
         let version = version_in_name(name).unwrap_or_default();
-        (
-            std::cmp::Reverse(version_numbers(&version)),
-            name.to_owned(),
-        )
+        (std::cmp::Reverse(version_numbers(&version)), name.to_owned())
     });
     names.first().map(|name| dir.join(name))
 }
@@ -216,10 +193,7 @@ fn version_key(entry: &Found) -> Vec<u32> {
 
 /// The numbers of a version, for comparison; ends at the first part that is no number.
 fn version_numbers(version: &str) -> Vec<u32> {
-    version
-        .split('.')
-        .map_while(|part| part.parse().ok())
-        .collect()
+    version.split('.').map_while(|part| part.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -39,20 +39,13 @@ impl EmbeddedEngine {
 
     /// An engine of so many threads; `None` takes one a physical core.
     pub fn new(threads: Option<usize>) -> EmbeddedEngine {
-        EmbeddedEngine {
-            pool: threads.map(|count| Arc::new(ThreadPool::with_num_threads(count.max(1)))),
-        }
+        EmbeddedEngine { pool: threads.map(|count| Arc::new(ThreadPool::with_num_threads(count.max(1)))) }
     }
 }
 
 impl Engine for EmbeddedEngine {
     fn info(&self) -> EngineInfo {
-        EngineInfo {
-            name: NAME,
-            version: VERSION.to_owned(),
-            location: None,
-            provider: Provider::Cpu,
-        }
+        EngineInfo { name: NAME, version: VERSION.to_owned(), location: None, provider: Provider::Cpu }
     }
 
     fn load(&self, model: &[u8]) -> Result<Box<dyn Session>, RuntimeError> {
@@ -61,12 +54,10 @@ impl Engine for EmbeddedEngine {
         refuse_types("input", &signature.inputs)?;
         refuse_types("output", &signature.outputs)?;
         let load = || {
-            ModelOptions::with_all_ops()
-                .load(sign::mended(model))
-                .map_err(|error| match error.kind() {
-                    LoadErrorKind::OperatorInvalid => unsupported(error.to_string()),
-                    _ => load_error(error.to_string()),
-                })
+            ModelOptions::with_all_ops().load(sign::mended(model)).map_err(|error| match error.kind() {
+                LoadErrorKind::OperatorInvalid => unsupported(error.to_string()),
+                _ => load_error(error.to_string()),
+            })
         };
         Ok(Box::new(EmbeddedSession {
             model: contain(load, load_error)?,
@@ -133,28 +124,17 @@ impl EmbeddedSession {
         outputs: &[NodeId],
     ) -> Result<Vec<rten::Value>, RuntimeError> {
         let options = RunOptions::default().with_thread_pool(self.pool.clone());
-        self.model
-            .run(inputs, outputs, Some(options))
-            .map_err(|error| run_error(error.to_string()))
+        self.model.run(inputs, outputs, Some(options)).map_err(|error| run_error(error.to_string()))
     }
 
     fn node_id(&self, name: &str) -> Result<NodeId, RuntimeError> {
-        self.model
-            .node_id(name)
-            .map_err(|error| run_error(error.to_string()))
+        self.model.node_id(name).map_err(|error| run_error(error.to_string()))
     }
 }
 
 impl Session for EmbeddedSession {
-    fn run(
-        &mut self,
-        inputs: &[(&str, &Tensor)],
-        outputs: &[&str],
-    ) -> Result<Vec<Tensor>, RuntimeError> {
-        contain(
-            || self.bind_contained(inputs, outputs)?.outputs(),
-            run_error,
-        )
+    fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>, RuntimeError> {
+        contain(|| self.bind_contained(inputs, outputs)?.outputs(), run_error)
     }
 
     fn bind<'s>(
@@ -162,10 +142,7 @@ impl Session for EmbeddedSession {
         inputs: &[(&str, &Tensor)],
         outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError> {
-        contain(
-            || Ok(Box::new(self.bind_contained(inputs, outputs)?) as Box<dyn BoundRun>),
-            run_error,
-        )
+        contain(|| Ok(Box::new(self.bind_contained(inputs, outputs)?) as Box<dyn BoundRun>), run_error)
     }
 
     fn placements(&self) -> Result<Option<Vec<NodePlacement>>, RuntimeError> {
@@ -193,10 +170,7 @@ impl BoundRun for EmbeddedRun<'_> {
 
     fn outputs(&mut self) -> Result<Vec<Tensor>, RuntimeError> {
         let declared = self.outputs.iter().map(|(_, output)| *output);
-        declared
-            .zip(&self.results)
-            .map(|(output, value)| values::output(output, value))
-            .collect()
+        declared.zip(&self.results).map(|(output, value)| values::output(output, value)).collect()
     }
 }
 
@@ -212,17 +186,11 @@ fn declared_in<'a>(
 }
 
 fn load_error(message: String) -> RuntimeError {
-    RuntimeError::Load {
-        engine: NAME,
-        message,
-    }
+    RuntimeError::Load { engine: NAME, message }
 }
 
 fn run_error(message: String) -> RuntimeError {
-    RuntimeError::Run {
-        engine: NAME,
-        message,
-    }
+    RuntimeError::Run { engine: NAME, message }
 }
 
 fn unsupported(what: String) -> RuntimeError {

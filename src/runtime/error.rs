@@ -105,9 +105,7 @@ impl RuntimeError {
             | RuntimeError::TooOld { .. }
             | RuntimeError::AlreadyLoaded { .. }
             | RuntimeError::Install { .. } => true,
-            RuntimeError::Unsupported { .. }
-            | RuntimeError::Load { .. }
-            | RuntimeError::Run { .. } => false,
+            RuntimeError::Unsupported { .. } | RuntimeError::Load { .. } | RuntimeError::Run { .. } => false,
         }
     }
 }

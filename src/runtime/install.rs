@@ -62,10 +62,7 @@ pub enum Progress {
 /// # Errors
 /// [`RuntimeError::Install`]: no package for this platform, no Python or pip, pip's own failure (with its last
 /// lines), a package that is not the pinned one, or a file that cannot be written.
-pub fn install(
-    options: &InstallOptions,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Found, RuntimeError> {
+pub fn install(options: &InstallOptions, progress: &mut dyn FnMut(Progress)) -> Result<Found, RuntimeError> {
     let wheel = wheels::for_this_machine(options.cuda)?;
     let place = options.cache_dir.join(wheel.directory());
     if !options.force && verify_installed(&place).is_ok() {
@@ -91,11 +88,7 @@ fn build(
     temporary: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PathBuf, RuntimeError> {
-    progress(Progress::Downloading {
-        package: wheel.package,
-        version: wheel.version,
-        bytes: wheel.bytes,
-    });
+    progress(Progress::Downloading { package: wheel.package, version: wheel.version, bytes: wheel.bytes });
     let archive = pip::download(wheel, python, temporary)?;
     progress(Progress::Unpacking);
     let finished = temporary.join("finished");
@@ -132,9 +125,9 @@ fn lock(cache_dir: &Path) -> Result<File, RuntimeError> {
     let file = File::create(&path).map_err(|error| io_error("write", &path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(install_error(
-            "another installation is under way; try again when it has ended".to_owned(),
-        )),
+        Err(TryLockError::WouldBlock) => {
+            Err(install_error("another installation is under way; try again when it has ended".to_owned()))
+        }
         Err(TryLockError::Error(error)) => Err(io_error("lock", &path, &error)),
     }
 }
@@ -152,12 +145,7 @@ fn found(cache_dir: &Path, place: &Path) -> Result<Found, RuntimeError> {
     installed(cache_dir)
         .into_iter()
         .find(|entry| entry.library.parent() == Some(place))
-        .ok_or_else(|| {
-            install_error(format!(
-                "{} vanished while it was installed",
-                place.display()
-            ))
-        })
+        .ok_or_else(|| install_error(format!("{} vanished while it was installed", place.display())))
 }
 
 fn create_dir(dir: &Path) -> Result<(), RuntimeError> {

@@ -24,14 +24,8 @@ pub(crate) const MIN_ORT_MINOR: u32 = 24;
 /// [`RuntimeError::LibraryMissing`] when there is no such file, [`RuntimeError::LibraryBroken`] when it is empty, not
 /// a shared library, or shorter than its own headers say.
 pub fn check_library(path: &Path) -> Result<(), RuntimeError> {
-    let missing = |why: String| RuntimeError::LibraryMissing {
-        path: path.to_owned(),
-        why,
-    };
-    let broken = |why: String| RuntimeError::LibraryBroken {
-        path: path.to_owned(),
-        why,
-    };
+    let missing = |why: String| RuntimeError::LibraryMissing { path: path.to_owned(), why };
+    let broken = |why: String| RuntimeError::LibraryBroken { path: path.to_owned(), why };
     let metadata = fs::metadata(path).map_err(|error| missing(error.to_string()))?;
     if !metadata.is_file() {
         return Err(missing("not a regular file".to_owned()));
@@ -46,8 +40,7 @@ fn check_contents(file: &mut (impl Read + Seek), len: u64) -> Result<(), String>
         return Err("the file is empty".to_owned());
     }
     let mut magic = [0u8; 4];
-    file.read_exact(&mut magic)
-        .map_err(|_| format!("{len} bytes are no shared library"))?;
+    file.read_exact(&mut magic).map_err(|_| format!("{len} bytes are no shared library"))?;
     match magic {
         [0x7f, b'E', b'L', b'F'] => elf::check(file, len),
         [b'M', b'Z', _, _] => Ok(()),
@@ -77,10 +70,7 @@ fn unix_suffix(name: &str) -> Option<&str> {
         Some(version) => version.trim_end_matches('.'),
         None => rest.strip_prefix("so")?.trim_start_matches('.'),
     };
-    version
-        .chars()
-        .all(|c| c.is_ascii_digit() || c == '.')
-        .then_some(version)
+    version.chars().all(|c| c.is_ascii_digit() || c == '.').then_some(version)
 }
 
 /// Whether a version such as `1.32.0` or `1.24.0.dev2` is one this crate can drive; `None` when it is no version.

@@ -30,12 +30,7 @@ pub struct Manifest {
 
 impl Manifest {
     /// Describes the files that lie in `dir`, of which `library` is the one to load.
-    pub(crate) fn of_dir(
-        dir: &Path,
-        package: &str,
-        version: &str,
-        library: &str,
-    ) -> io::Result<Manifest> {
+    pub(crate) fn of_dir(dir: &Path, package: &str, version: &str, library: &str) -> io::Result<Manifest> {
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
@@ -80,18 +75,12 @@ impl Manifest {
     }
 
     /// Compares the files of `dir` for which `wanted` holds with their hashes.
-    pub(crate) fn verify(
-        &self,
-        dir: &Path,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Result<(), RuntimeError> {
+    pub(crate) fn verify(&self, dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), RuntimeError> {
         for (name, expected) in self.files.iter().filter(|(name, _)| wanted(name)) {
             let path = dir.join(name);
             let actual = sha256_of(&path).map_err(|error| broken(&path, error.to_string()))?;
             if actual != *expected {
-                let why = format!(
-                    "it was changed after its installation: SHA-256 {actual}, not {expected}"
-                );
+                let why = format!("it was changed after its installation: SHA-256 {actual}, not {expected}");
                 return Err(broken(&path, why));
             }
         }
@@ -125,11 +114,7 @@ pub(crate) fn sha256_of(path: &Path) -> io::Result<String> {
         }
         hash.update(&buffer[..count]);
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Whether a name stands for a file of the directory itself.
@@ -138,10 +123,7 @@ fn is_plain_name(name: &str) -> bool {
 }
 
 fn broken(path: &Path, why: String) -> RuntimeError {
-    RuntimeError::LibraryBroken {
-        path: PathBuf::from(path),
-        why,
-    }
+    RuntimeError::LibraryBroken { path: PathBuf::from(path), why }
 }
 
 #[cfg(test)]
@@ -152,8 +134,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("libonnxruntime.so"), b"library").unwrap();
         fs::write(dir.path().join("LICENSE"), b"MIT").unwrap();
-        let manifest =
-            Manifest::of_dir(dir.path(), "onnxruntime", "1.32.0", "libonnxruntime.so").unwrap();
+        let manifest = Manifest::of_dir(dir.path(), "onnxruntime", "1.32.0", "libonnxruntime.so").unwrap();
         manifest.write(dir.path()).unwrap();
         dir
     }

@@ -12,6 +12,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use super::error::RuntimeError;
 use super::provider::Provider;
 use super::{Engine, EngineInfo, Session, contain};
+use crate::onnx::messages::ModelProto;
 
 mod failure;
 mod process;
@@ -19,6 +20,7 @@ mod providers;
 mod raw;
 mod session;
 mod values;
+mod written;
 
 /// Name of this engine in messages and reports.
 const NAME: &str = "ONNX Runtime";
@@ -53,7 +55,7 @@ impl Default for OrtOptions {
 }
 
 /// A loaded ONNX Runtime, set to one provider.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OrtEngine {
     environment: Environment,
     library: PathBuf,
@@ -75,15 +77,8 @@ impl OrtEngine {
     /// [`RuntimeError::LibraryMissing`], [`RuntimeError::LibraryBroken`], [`RuntimeError::TooOld`] for the file,
     /// [`RuntimeError::AlreadyLoaded`] when this process has another library loaded,
     /// [`RuntimeError::ProviderMissing`] when the provider is not compiled in or its own libraries do not load.
-    pub fn open(
-        library: &Path,
-        provider: Provider,
-        options: OrtOptions,
-    ) -> Result<OrtEngine, RuntimeError> {
-        let broken = |why| RuntimeError::LibraryBroken {
-            path: library.to_owned(),
-            why,
-        };
+    pub fn open(library: &Path, provider: Provider, options: OrtOptions) -> Result<OrtEngine, RuntimeError> {
+        let broken = |why| RuntimeError::LibraryBroken { path: library.to_owned(), why };
         contain(
             || {
                 let loaded = process::load(library, provider)?;
@@ -101,12 +96,24 @@ impl OrtEngine {
         )
     }
 
+    /// The graph of `model` as ONNX Runtime runs it here: after all its optimizations, with the copies between devices
+    /// that it inserts. Its initializers may refer to files that are gone; use its nodes only.
+    ///
+    /// The model is loaded for this once more, beside any session. ONNX Runtime fuses less for DirectML while it
+    /// writes a graph; where tensors cross between devices stays the same.
+    ///
+    /// # Errors
+    /// Those of [`Engine::load`], and [`RuntimeError::Run`] when ONNX Runtime cannot write the graph (it does not write
+    /// nodes that a provider such as TensorRT compiled) or the file cannot be read back.
+    pub fn final_graph(&self, model: &[u8]) -> Result<ModelProto, RuntimeError> {
+        contain(|| written::graph(self, self.builder()?, model), panicked_loading)
+    }
+
     /// Session options with everything that this engine was asked for.
     fn builder(&self) -> Result<SessionBuilder, RuntimeError> {
-        let builder = self.plain_builder().map_err(|error| RuntimeError::Load {
-            engine: NAME,
-            message: error.message().to_owned(),
-        })?;
+        let builder = self
+            .plain_builder()
+            .map_err(|error| RuntimeError::Load { engine: NAME, message: error.message().to_owned() })?;
         let Some(provider) = providers::dispatch(self.provider, &self.options) else {
             return Ok(builder);
         };
@@ -116,11 +123,8 @@ impl OrtEngine {
     }
 
     fn plain_builder(&self) -> ort::Result<SessionBuilder> {
-        let level = if self.options.optimize {
-            GraphOptimizationLevel::All
-        } else {
-            GraphOptimizationLevel::Disable
-        };
+        let level =
+            if self.options.optimize { GraphOptimizationLevel::All } else { GraphOptimizationLevel::Disable };
         let mut builder = ort::session::Session::builder(&self.environment)?
             .with_optimization_level(level)?
             .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
@@ -131,8 +135,8 @@ impl OrtEngine {
             builder = builder.with_operator_library(library)?;
         }
         if let Some(dir) = self.options.data_dir.as_ref().and_then(|dir| dir.to_str()) {
-            builder = builder
-                .with_config_entry("session.model_external_initializers_file_folder_path", dir)?;
+            builder =
+                builder.with_config_entry("session.model_external_initializers_file_folder_path", dir)?;
         }
         Ok(builder)
     }
@@ -149,19 +153,19 @@ impl Engine for OrtEngine {
     }
 
     fn load(&self, model: &[u8]) -> Result<Box<dyn Session>, RuntimeError> {
-        let panicked = |message| RuntimeError::Load {
-            engine: NAME,
-            message,
-        };
         contain(
             || {
                 let inner = self
                     .builder()?
                     .commit_from_memory(model)
                     .map_err(|error| failure::load(self.provider, &self.version, &error))?;
-                Ok(Box::new(session::OrtSession::new(inner, self.provider)) as Box<dyn Session>)
+                Ok(Box::new(session::OrtSession::new(inner, self.clone(), model)) as Box<dyn Session>)
             },
-            panicked,
+            panicked_loading,
         )
     }
+}
+
+fn panicked_loading(message: String) -> RuntimeError {
+    RuntimeError::Load { engine: NAME, message }
 }

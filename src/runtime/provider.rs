@@ -96,9 +96,7 @@ impl FromStr for Provider {
         Provider::ALL
             .into_iter()
             .find(|provider| provider.name().eq_ignore_ascii_case(text))
-            .ok_or_else(|| UnknownProvider {
-                given: text.to_owned(),
-            })
+            .ok_or_else(|| UnknownProvider { given: text.to_owned() })
     }
 }
 

@@ -38,21 +38,12 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::ByteCount`] when `bytes` has not the length that `dtype` and `shape` call for,
     /// [`TensorError::TooLarge`] when that length overflows.
-    pub fn from_le_bytes(
-        dtype: DType,
-        shape: Vec<usize>,
-        bytes: &[u8],
-    ) -> Result<Tensor, TensorError> {
+    pub fn from_le_bytes(dtype: DType, shape: Vec<usize>, bytes: &[u8]) -> Result<Tensor, TensorError> {
         let Some(expected) = element_count(&shape)?.checked_mul(dtype.size_of()) else {
             return Err(TensorError::TooLarge { shape });
         };
         if bytes.len() != expected {
-            return Err(TensorError::ByteCount {
-                dtype,
-                shape,
-                expected,
-                actual: bytes.len(),
-            });
+            return Err(TensorError::ByteCount { dtype, shape, expected, actual: bytes.len() });
         }
         let data = match dtype {
             DType::F32 => TensorData::F32(elements(bytes, f32::from_le_bytes)),

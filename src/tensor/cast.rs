@@ -91,10 +91,7 @@ impl Tensor {
             return self.clone();
         }
         let data = super::for_each_dtype!(&self.data, values => convert(values, to));
-        Tensor {
-            shape: self.shape.clone(),
-            data,
-        }
+        Tensor { shape: self.shape.clone(), data }
     }
 
     /// Every element as float64, row-major; exact but for int64 beyond 2^53. False is 0, true is 1.

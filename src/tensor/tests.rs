@@ -39,10 +39,7 @@ fn a_scalar_has_no_axes_and_one_element() {
 fn a_batch_of_zero_is_a_tensor() {
     let empty = Tensor::new(vec![0, 7], TensorData::F32(vec![])).unwrap();
     assert!(empty.is_empty());
-    assert_eq!(
-        Tensor::from_le_bytes(DType::F32, vec![0, 7], &[]).unwrap(),
-        empty
-    );
+    assert_eq!(Tensor::from_le_bytes(DType::F32, vec![0, 7], &[]).unwrap(), empty);
 }
 
 #[test]
@@ -59,27 +56,14 @@ fn a_shape_that_overflows_is_an_error_even_beside_a_zero() {
 #[test]
 fn a_wrong_number_of_elements_is_named() {
     let error = Tensor::new(vec![2, 3], TensorData::Bool(vec![true])).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "shape [2, 3] holds 6 elements, but 1 were given"
-    );
+    assert_eq!(error.to_string(), "shape [2, 3] holds 6 elements, but 1 were given");
 }
 
 #[test]
 fn casts_truncate_saturate_and_round_to_nearest_even() {
-    let floats = Tensor::new(
-        vec![5],
-        TensorData::F64(vec![f64::NAN, 1e300, -1e300, -1.9, 65520.0]),
-    )
-    .unwrap();
-    assert_eq!(
-        floats.cast(DType::I32).data(),
-        &TensorData::I32(vec![0, i32::MAX, i32::MIN, -1, 65520])
-    );
-    assert_eq!(
-        floats.cast(DType::Bool).data(),
-        &TensorData::Bool(vec![true; 5])
-    );
+    let floats = Tensor::new(vec![5], TensorData::F64(vec![f64::NAN, 1e300, -1e300, -1.9, 65520.0])).unwrap();
+    assert_eq!(floats.cast(DType::I32).data(), &TensorData::I32(vec![0, i32::MAX, i32::MIN, -1, 65520]));
+    assert_eq!(floats.cast(DType::Bool).data(), &TensorData::Bool(vec![true; 5]));
     // 65520 lies halfway between 65504, the largest float16, and 2^16: the tie goes to infinity (IEEE 754, 4.3.1).
     let TensorData::F16(halves) = floats.cast(DType::F16).into_parts().1 else {
         panic!("not float16");

@@ -25,9 +25,8 @@ type Outcome<T> = winnow::Result<T, ErrMode<ContextError>>;
 /// [`MAX_DEPTH`]; each with its place.
 pub fn parse(formula: &str) -> Result<Expr, FormulaError> {
     check_limits(formula)?;
-    let tree = expr
-        .parse(LocatingSlice::new(formula))
-        .map_err(|e| syntax_error(formula, e.offset(), e.inner()))?;
+    let tree =
+        expr.parse(LocatingSlice::new(formula)).map_err(|e| syntax_error(formula, e.offset(), e.inner()))?;
     check_calls(&tree)?;
     if tree.depth() > MAX_DEPTH {
         return Err(too_deep(0..formula.len()));
@@ -86,9 +85,7 @@ fn syntax_error(formula: &str, offset: usize, error: &ContextError) -> FormulaEr
 }
 
 fn no_such_function(rest: &str, offset: usize) -> FormulaError {
-    let length = rest
-        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(rest.len());
+    let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
     let name = &rest[..length];
     let known: Vec<&str> = Function::ALL.iter().map(|(n, _)| *n).collect();
     FormulaError::new(
@@ -144,25 +141,17 @@ fn spaced<'i, T>(
 
 fn negated(a: Expr) -> Expr {
     let span = a.span.start.saturating_sub(1)..a.span.end;
-    Expr {
-        kind: ExprKind::Neg(Box::new(a)),
-        span,
-    }
+    Expr { kind: ExprKind::Neg(Box::new(a)), span }
 }
 
 fn binary(op: BinaryOp, a: Expr, b: Expr) -> Expr {
     let span = a.span.start..b.span.end;
-    Expr {
-        kind: ExprKind::Binary(op, Box::new(a), Box::new(b)),
-        span,
-    }
+    Expr { kind: ExprKind::Binary(op, Box::new(a), Box::new(b)), span }
 }
 
 fn operand(i: &mut Input) -> Outcome<Expr> {
     alt((number, call_or_name, bracketed))
-        .context(StrContext::Expected(StrContextValue::Description(
-            "a number, a name or `(`",
-        )))
+        .context(StrContext::Expected(StrContextValue::Description("a number, a name or `(`")))
         .parse_next(i)
 }
 
@@ -171,26 +160,18 @@ fn bracketed(i: &mut Input) -> Outcome<Expr> {
 }
 
 fn closing(i: &mut Input) -> Outcome<char> {
-    cut_err(')')
-        .context(StrContext::Expected(StrContextValue::CharLiteral(')')))
-        .parse_next(i)
+    cut_err(')').context(StrContext::Expected(StrContextValue::CharLiteral(')'))).parse_next(i)
 }
 
 fn number(i: &mut Input) -> Outcome<Expr> {
     let digits = || take_while(1.., '0'..='9');
     let exponent = (one_of(['e', 'E']), opt(one_of(['+', '-'])), digits());
-    (
-        alt(((digits(), opt(('.', opt(digits())))).take(), ('.', digits()).take())),
-        opt(exponent),
-    )
+    (alt(((digits(), opt(('.', opt(digits())))).take(), ('.', digits()).take())), opt(exponent))
         .take()
         .try_map(str::parse::<f64>)
         .verify(|v| v.is_finite())
         .with_span()
-        .map(|(value, span)| Expr {
-            kind: ExprKind::Number(value),
-            span,
-        })
+        .map(|(value, span)| Expr { kind: ExprKind::Number(value), span })
         .parse_next(i)
 }
 

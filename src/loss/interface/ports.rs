@@ -30,11 +30,7 @@ const D: Dim = Dim::Symbol("D");
 
 impl Port {
     fn new(name: &str, dtype: DType, shape: &[Dim]) -> Self {
-        Self {
-            name: name.to_owned(),
-            dtype,
-            shape: shape.to_vec(),
-        }
+        Self { name: name.to_owned(), dtype, shape: shape.to_vec() }
     }
 }
 

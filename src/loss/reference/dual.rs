@@ -30,17 +30,11 @@ impl Slope {
     /// Times a factor. A zero slope stays zero whatever the factor is, which is the limit where the product has one.
     fn times(self, factor: f64) -> Self {
         let scaled = |d: f64, by: f64| if d == 0.0 { 0.0 } else { by * d };
-        Self {
-            value: scaled(self.value, factor),
-            size: scaled(self.size, factor.abs()),
-        }
+        Self { value: scaled(self.value, factor), size: scaled(self.size, factor.abs()) }
     }
 
     fn plus(self, other: Self, sign: f64) -> Self {
-        Self {
-            value: self.value + sign * other.value,
-            size: self.size + other.size,
-        }
+        Self { value: self.value + sign * other.value, size: self.size + other.size }
     }
 }
 
@@ -51,11 +45,7 @@ impl Dual {
 
     /// f(self) with f' given.
     fn chain(self, value: f64, slope: f64) -> Self {
-        Self {
-            value,
-            du: self.du.times(slope),
-            dh: self.dh.times(slope),
-        }
+        Self { value, du: self.du.times(slope), dh: self.dh.times(slope) }
     }
 
     fn plus(self, other: Self, sign: f64) -> Self {
@@ -83,11 +73,8 @@ impl Dual {
     fn power(self, exponent: Self) -> Self {
         // d(a^b) = b a^(b-1) da + a^b ln(a) db
         let value = self.value.powf(exponent.value);
-        let slope = if exponent.value == 0.0 {
-            0.0
-        } else {
-            exponent.value * self.value.powf(exponent.value - 1.0)
-        };
+        let slope =
+            if exponent.value == 0.0 { 0.0 } else { exponent.value * self.value.powf(exponent.value - 1.0) };
         let a = self.chain(value, slope);
         let b = exponent.chain(0.0, value * self.value.ln());
         a.plus(b, 1.0)
@@ -97,11 +84,7 @@ impl Dual {
     fn choose(self, other: Self, first: bool) -> Self {
         if self.value == other.value {
             let half = |a: Slope, b: Slope| a.plus(b, 1.0).times(0.5);
-            return Self {
-                value: self.value,
-                du: half(self.du, other.du),
-                dh: half(self.dh, other.dh),
-            };
+            return Self { value: self.value, du: half(self.du, other.du), dh: half(self.dh, other.dh) };
         }
         if first || self.value.is_nan() { self } else { other }
     }

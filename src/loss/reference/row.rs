@@ -39,19 +39,15 @@ impl Margin {
         let classes = 0..logits.len();
         let highest = classes.clone().filter(other).map(|j| logits[j]).fold(f64::NEG_INFINITY, f64::max);
         if highest == f64::NEG_INFINITY {
-            return Self {
-                u: f64::NEG_INFINITY,
-                others: vec![0.0; logits.len()],
-            };
+            return Self { u: f64::NEG_INFINITY, others: vec![0.0; logits.len()] };
         }
-        let weight = |j: usize| if j == label { 0.0 } else { (logits[j] - highest).exp() };
+        let weight = |j: usize| {
+            if j == label { 0.0 } else { (logits[j] - highest).exp() }
+        };
         let mut others: Vec<f64> = classes.map(weight).collect();
         let total: f64 = others.iter().sum();
         others.iter_mut().for_each(|r| *r /= total);
-        Self {
-            u: (highest - logits[label]) + total.ln(),
-            others,
-        }
+        Self { u: (highest - logits[label]) + total.ln(), others }
     }
 }
 
@@ -79,13 +75,8 @@ impl Row<'_> {
             };
         };
         let margin = Margin::new(self.logits, label);
-        let scope = Scope {
-            loss,
-            batch,
-            u: margin.u,
-            h: self.feature_norm(loss),
-            class_weight: self.class_weight,
-        };
+        let scope =
+            Scope { loss, batch, u: margin.u, h: self.feature_norm(loss), class_weight: self.class_weight };
         let entries = names.into_iter().map(|n| (n.clone(), scope.name(n).value));
         RowTerms {
             loss: if batch.enabled == Some(false) {
@@ -183,7 +174,9 @@ impl Scope<'_> {
         match &expr.kind {
             ExprKind::Number(v) => Dual::constant(*v),
             ExprKind::Name(name) => self.name(name),
-            ExprKind::Neg(a) => Dual::binary(crate::loss::expr::BinaryOp::Mul, Dual::constant(-1.0), self.eval(a)),
+            ExprKind::Neg(a) => {
+                Dual::binary(crate::loss::expr::BinaryOp::Mul, Dual::constant(-1.0), self.eval(a))
+            }
             ExprKind::Binary(op, a, b) => Dual::binary(*op, self.eval(a), self.eval(b)),
             ExprKind::Call(function, args) => {
                 let args: Vec<Dual> = args.iter().map(|a| self.eval(a)).collect();

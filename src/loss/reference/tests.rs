@@ -85,12 +85,8 @@ fn ib_equals_the_published_formula() {
 fn a_sure_sample_keeps_its_precision() {
     // u = ln(3) - 60, far below where 1 - p rounds to 0; there IB is nll·α/ε to first order in q.
     let loss = loss("ib", Reduction::Sum);
-    let batch = Batch {
-        logits: vec![60.0, 0.0, 0.0, 0.0],
-        labels: vec![0],
-        features: vec![1.0],
-        ..Batch::default()
-    };
+    let batch =
+        Batch { logits: vec![60.0, 0.0, 0.0, 0.0], labels: vec![0], features: vec![1.0], ..Batch::default() };
     let q = 3.0 * (-60f64).exp();
     let got = evaluate(&loss, &batch).unwrap();
     assert!((got.loss[0] / (0.5 * q * 1e6) - 1.0).abs() < 1e-14);

@@ -45,16 +45,8 @@ struct Bounded {
 impl Declared {
     fn parameter(&self) -> Parameter {
         match self {
-            Declared::Value(value) => Parameter {
-                value: *value,
-                above: None,
-                at_least: None,
-            },
-            Declared::Bounded(b) => Parameter {
-                value: b.default,
-                above: b.above,
-                at_least: b.at_least,
-            },
+            Declared::Value(value) => Parameter { value: *value, above: None, at_least: None },
+            Declared::Bounded(b) => Parameter { value: b.default, above: b.above, at_least: b.at_least },
         }
     }
 }
@@ -177,11 +169,7 @@ impl Reader<'_> {
     }
 
     fn error(&self, message: String, place: Option<Place>) -> SpecError {
-        SpecError {
-            file: self.file.to_owned(),
-            message,
-            place,
-        }
+        SpecError { file: self.file.to_owned(), message, place }
     }
 }
 

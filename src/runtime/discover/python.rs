@@ -42,9 +42,6 @@ pub(super) fn onnxruntime_of(interpreter: &Path) -> Option<Package> {
     }
     let mut lines = stdout.lines();
     let dir = PathBuf::from(lines.next().filter(|line| !line.is_empty())?);
-    let version = lines
-        .next()
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned);
+    let version = lines.next().filter(|line| !line.is_empty()).map(str::to_owned);
     Some(Package { dir, version })
 }

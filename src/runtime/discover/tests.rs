@@ -31,10 +31,7 @@ fn a_directory_stands_for_the_newest_library_in_it() {
         put(&dir.path().join("lib").join(name), LIBRARY);
     }
     let found = named(dir.path(), Origin::Flag);
-    assert_eq!(
-        found.library,
-        dir.path().join("lib/libonnxruntime.so.1.32.0")
-    );
+    assert_eq!(found.library, dir.path().join("lib/libonnxruntime.so.1.32.0"));
     assert_eq!(found.version.as_deref(), Some("1.32.0"));
     assert_eq!(found.usable, Ok(()));
 }
@@ -43,10 +40,7 @@ fn a_directory_stands_for_the_newest_library_in_it() {
 fn a_directory_without_a_library_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let found = named(dir.path(), Origin::Flag);
-    assert_eq!(
-        found.usable.unwrap_err(),
-        "the directory holds no ONNX Runtime library"
-    );
+    assert_eq!(found.usable.unwrap_err(), "the directory holds no ONNX Runtime library");
 }
 
 #[test]
@@ -55,18 +49,10 @@ fn an_old_version_and_a_truncated_file_are_not_usable() {
     let old = dir.path().join("libonnxruntime.so.1.22.0");
     put(&old, LIBRARY);
     let found = named(&old, Origin::Flag);
-    assert_eq!(
-        found.usable.unwrap_err(),
-        "version 1.22.0 is too old: 1.24 or newer is needed"
-    );
+    assert_eq!(found.usable.unwrap_err(), "version 1.22.0 is too old: 1.24 or newer is needed");
     let cut = dir.path().join("libonnxruntime.so.1.32.0");
     put(&cut, b"\x7fELF\x02\x01\x01");
-    assert!(
-        named(&cut, Origin::Flag)
-            .usable
-            .unwrap_err()
-            .contains("truncated")
-    );
+    assert!(named(&cut, Origin::Flag).usable.unwrap_err().contains("truncated"));
 }
 
 #[test]
@@ -78,15 +64,9 @@ fn installations_come_newest_first_and_unfinished_ones_not_at_all() {
         let manifest = Manifest::of_dir(&dir, "onnxruntime", version, "libonnxruntime.so").unwrap();
         manifest.write(&dir).unwrap();
     }
-    put(
-        &cache.path().join("b").join(provider_library_name("cuda")),
-        LIBRARY,
-    );
+    put(&cache.path().join("b").join(provider_library_name("cuda")), LIBRARY);
     let found = installed(cache.path());
-    let versions: Vec<_> = found
-        .iter()
-        .map(|entry| (entry.version.as_deref(), entry.cuda))
-        .collect();
+    let versions: Vec<_> = found.iter().map(|entry| (entry.version.as_deref(), entry.cuda)).collect();
     assert_eq!(versions, [(Some("1.32.0"), true), (Some("1.9.0"), false)]);
 }
 
@@ -118,13 +98,8 @@ mod interpreters {
         let found = find(&search);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].origin, Origin::Flag);
-        let search = Search {
-            explicit: None,
-            ..search
-        };
-        let origin = Origin::Python {
-            interpreter: python,
-        };
+        let search = Search { explicit: None, ..search };
+        let origin = Origin::Python { interpreter: python };
         assert_eq!(find(&search)[0].origin, origin);
         assert_eq!(find(&search)[0].version.as_deref(), Some("1.31.1"));
     }
@@ -136,10 +111,7 @@ mod interpreters {
         script(&hangs, "#!/bin/sh\nexec sleep 60\n");
         let fails = dir.path().join("fails");
         script(&fails, "#!/bin/sh\nexit 3\n");
-        let search = Search {
-            pythons: vec![hangs, fails, dir.path().join("missing")],
-            ..Search::default()
-        };
+        let search = Search { pythons: vec![hangs, fails, dir.path().join("missing")], ..Search::default() };
         let start = Instant::now();
         assert_eq!(find(&search), []);
         assert!(start.elapsed() < Duration::from_secs(20));

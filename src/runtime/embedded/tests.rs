@@ -23,10 +23,7 @@ fn types_it_has_or_converts_exactly_come_back() {
         let empty = Tensor::from_le_bytes(dtype, vec![0, 3], &[]).unwrap();
         for tensor in [values.cast(dtype), empty] {
             let mut matrix = session(&format!("identity_{dtype}"));
-            assert_eq!(
-                matrix.run(&[("x", &tensor)], &["y"]).unwrap(),
-                std::slice::from_ref(&tensor)
-            );
+            assert_eq!(matrix.run(&[("x", &tensor)], &["y"]).unwrap(), std::slice::from_ref(&tensor));
             let mut bound = matrix.bind(&[("x", &tensor)], &["y"]).unwrap();
             bound.run().unwrap();
             assert_eq!(bound.outputs().unwrap(), [tensor], "{dtype}");
@@ -42,10 +39,7 @@ fn types_it_would_narrow_are_refused_by_name() {
     for dtype in [DType::F64, DType::F16, DType::BF16] {
         let error = load_error(&format!("identity_{dtype}"));
         assert!(matches!(error, RuntimeError::Unsupported { .. }), "{error}");
-        assert!(
-            error.to_string().contains(&format!("input `x` is {dtype}")),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("input `x` is {dtype}")), "{error}");
     }
 }
 
@@ -58,11 +52,9 @@ fn an_int64_that_does_not_fit_is_refused_and_not_changed() {
 
 #[test]
 fn operators_it_lacks_are_named() {
-    for (name, operator) in [
-        ("unknown_op", "NoSuchOperator"),
-        ("unknown_domain", "MarginLoss"),
-        ("function", "Twice"),
-    ] {
+    for (name, operator) in
+        [("unknown_op", "NoSuchOperator"), ("unknown_domain", "MarginLoss"), ("function", "Twice")]
+    {
         let error = load_error(name);
         assert!(matches!(error, RuntimeError::Unsupported { .. }), "{error}");
         assert!(error.to_string().contains(operator), "{error}");

@@ -40,9 +40,7 @@ pub(super) fn input(declared: &signature::Value, tensor: &Tensor) -> Result<Valu
 fn narrowed(name: &str, values: &[i64]) -> Result<Vec<i32>, RuntimeError> {
     let narrow = |&value| {
         i32::try_from(value).map_err(|_| {
-            unsupported(format!(
-                "input `{name}` holds {value}, and it has 32-bit integers only"
-            ))
+            unsupported(format!("input `{name}` holds {value}, and it has 32-bit integers only"))
         })
     };
     values.iter().map(narrow).collect()
@@ -59,14 +57,13 @@ pub(super) fn output(declared: &signature::Value, value: &Value) -> Result<Tenso
             return Err(unsupported(format!("output `{name}` is {dtype}")));
         }
     };
-    let tensor =
-        Tensor::new(shape, data).map_err(|error| run_error(format!("output `{name}`: {error}")))?;
+    let tensor = Tensor::new(shape, data).map_err(|error| run_error(format!("output `{name}`: {error}")))?;
     let declared_type = declared.elem_type.and_then(DType::from_onnx_code);
     match (declared_type, tensor.dtype()) {
         (Some(wanted @ (DType::I64 | DType::Bool)), DType::I32) => Ok(tensor.cast(wanted)),
-        (Some(wanted), actual) if wanted != actual => Err(run_error(format!(
-            "output `{name}` is {actual}, but the model declares {wanted}"
-        ))),
+        (Some(wanted), actual) if wanted != actual => {
+            Err(run_error(format!("output `{name}` is {actual}, but the model declares {wanted}")))
+        }
         _ => Ok(tensor),
     }
 }

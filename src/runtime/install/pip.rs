@@ -15,18 +15,9 @@ const LAST_LINES: usize = 6;
 
 /// Fetches `wheel` into a new directory of `temporary` and returns the archive's path. pip compares its SHA-256 with
 /// the pinned one, and so does this function.
-pub(super) fn download(
-    wheel: &Wheel,
-    python: &Path,
-    temporary: &Path,
-) -> Result<PathBuf, RuntimeError> {
+pub(super) fn download(wheel: &Wheel, python: &Path, temporary: &Path) -> Result<PathBuf, RuntimeError> {
     let requirements = temporary.join("requirements.txt");
-    let Wheel {
-        package,
-        version,
-        sha256,
-        ..
-    } = wheel;
+    let Wheel { package, version, sha256, .. } = wheel;
     let line = format!("{package}=={version} --hash=sha256:{sha256}\n");
     fs::write(&requirements, line).map_err(|error| io_error("write", &requirements, &error))?;
     let target = temporary.join("download");
@@ -35,12 +26,7 @@ pub(super) fn download(
         .args(["-m", "pip", "download", "--quiet", "--no-input"])
         .args(["--disable-pip-version-check", "--no-deps"])
         .args(["--only-binary=:all:", "--require-hashes"])
-        .args([
-            "--implementation",
-            "cp",
-            "--python-version",
-            wheels_python(),
-        ])
+        .args(["--implementation", "cp", "--python-version", wheels_python()])
         .args(["--abi", wheel.abi, "--platform", wheel.platform])
         .arg("--dest")
         .arg(&target)

@@ -11,24 +11,14 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// How a program ended.
 pub(in crate::runtime) enum Outcome {
     /// By itself.
-    Exited {
-        status: ExitStatus,
-        stdout: String,
-        stderr: String,
-    },
+    Exited { status: ExitStatus, stdout: String, stderr: String },
     /// It took too long and was killed.
     TimedOut,
 }
 
 /// Runs `command` without input; `None` waits as long as it takes.
-pub(in crate::runtime) fn run(
-    mut command: Command,
-    limit: Option<Duration>,
-) -> io::Result<Outcome> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+pub(in crate::runtime) fn run(mut command: Command, limit: Option<Duration>) -> io::Result<Outcome> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let stdout = child.stdout.take().map(read_aside);
     let stderr = child.stderr.take().map(read_aside);
@@ -40,11 +30,7 @@ pub(in crate::runtime) fn run(
             None => return Ok(Outcome::TimedOut),
         },
     };
-    Ok(Outcome::Exited {
-        status,
-        stdout: collect(stdout),
-        stderr: collect(stderr),
-    })
+    Ok(Outcome::Exited { status, stdout: collect(stdout), stderr: collect(stderr) })
 }
 
 /// Waits for the child; kills it at the deadline, and then answers `None`.
@@ -73,7 +59,5 @@ fn read_aside(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
 }
 
 fn collect(reader: Option<JoinHandle<String>>) -> String {
-    reader
-        .and_then(|reader| reader.join().ok())
-        .unwrap_or_default()
+    reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
 }

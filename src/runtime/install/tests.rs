@@ -12,12 +12,7 @@ fn fake_python(dir: &Path, stderr: &str, code: u8) -> PathBuf {
 }
 
 fn options(dir: &Path, python: PathBuf) -> InstallOptions {
-    InstallOptions {
-        cache_dir: dir.join("cache"),
-        cuda: false,
-        python,
-        force: false,
-    }
+    InstallOptions { cache_dir: dir.join("cache"), cuda: false, python, force: false }
 }
 
 fn error_of(options: &InstallOptions) -> String {

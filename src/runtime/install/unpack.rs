@@ -23,10 +23,7 @@ const FOLDERS: [&str; 2] = ["onnxruntime/capi/", "onnxruntime/"];
 /// [`RuntimeError::Install`] when the archive is broken or a file cannot be written.
 pub(super) fn unpack(archive: &Path, to: &Path) -> Result<(), RuntimeError> {
     let broken = |error: &dyn std::fmt::Display| {
-        install_error(format!(
-            "{} is no whole package: {error}",
-            archive.display()
-        ))
+        install_error(format!("{} is no whole package: {error}", archive.display()))
     };
     let file = File::open(archive).map_err(|error| io_error("open", archive, &error))?;
     let mut zip = ZipArchive::new(file).map_err(|error| broken(&error))?;
@@ -66,16 +63,10 @@ fn wanted(entry: &str) -> Option<&str> {
         let name = entry.strip_prefix(folder)?;
         (!name.contains(['/', '\\'])).then_some(name)
     })?;
-    let provider = name
-        .trim_start_matches("lib")
-        .strip_prefix("onnxruntime_providers_");
+    let provider = name.trim_start_matches("lib").strip_prefix("onnxruntime_providers_");
     let is_provider = provider.is_some_and(|rest| {
-        ["shared.", "cuda."]
-            .iter()
-            .any(|kind| rest.starts_with(kind))
-            && [".so", ".dll", ".dylib"]
-                .iter()
-                .any(|end| rest.ends_with(end))
+        ["shared.", "cuda."].iter().any(|kind| rest.starts_with(kind))
+            && [".so", ".dll", ".dylib"].iter().any(|end| rest.ends_with(end))
     });
     let is_licence = matches!(name, "LICENSE" | "ThirdPartyNotices.txt");
     (is_ort_name(name) || is_provider || is_licence).then_some(name)

@@ -36,18 +36,8 @@ const ELF64: Layout = Layout {
     program_offset: (32, 8),
     section_offset: (40, 8),
     counts: [(54, 2), (56, 2), (58, 2), (60, 2)],
-    segment: Entry {
-        size: 56,
-        offset: (8, 8),
-        length: (32, 8),
-        kind: (0, 4),
-    },
-    section: Entry {
-        size: 64,
-        offset: (24, 8),
-        length: (32, 8),
-        kind: (4, 4),
-    },
+    segment: Entry { size: 56, offset: (8, 8), length: (32, 8), kind: (0, 4) },
+    section: Entry { size: 64, offset: (24, 8), length: (32, 8), kind: (4, 4) },
 };
 
 const ELF32: Layout = Layout {
@@ -55,18 +45,8 @@ const ELF32: Layout = Layout {
     program_offset: (28, 4),
     section_offset: (32, 4),
     counts: [(42, 2), (44, 2), (46, 2), (48, 2)],
-    segment: Entry {
-        size: 32,
-        offset: (4, 4),
-        length: (16, 4),
-        kind: (0, 4),
-    },
-    section: Entry {
-        size: 40,
-        offset: (16, 4),
-        length: (20, 4),
-        kind: (4, 4),
-    },
+    segment: Entry { size: 32, offset: (4, 4), length: (16, 4), kind: (0, 4) },
+    section: Entry { size: 40, offset: (16, 4), length: (20, 4), kind: (4, 4) },
 };
 
 /// Reads unsigned fields in the byte order of the file.
@@ -80,11 +60,7 @@ impl Reader {
     fn get(self, bytes: &[u8], (offset, size): Field) -> u64 {
         let raw = bytes.get(offset..offset + size).unwrap_or_default();
         let fold = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
-        if self.little_endian {
-            raw.iter().rev().fold(0, fold)
-        } else {
-            raw.iter().fold(0, fold)
-        }
+        if self.little_endian { raw.iter().rev().fold(0, fold) } else { raw.iter().fold(0, fold) }
     }
 }
 
@@ -97,9 +73,7 @@ pub(super) fn check(file: &mut (impl Read + Seek), len: u64) -> Result<(), Strin
         2 => &ELF64,
         class => return Err(format!("ELF of unknown class {class}")),
     };
-    let reader = Reader {
-        little_endian: ident[5] == 1,
-    };
+    let reader = Reader { little_endian: ident[5] == 1 };
     let mut header = vec![0u8; layout.header];
     read_at(file, 0, &mut header)?;
     if reader.get(&header, (16, 2)) != SHARED_OBJECT {
@@ -109,22 +83,8 @@ pub(super) fn check(file: &mut (impl Read + Seek), len: u64) -> Result<(), Strin
         layout.counts.map(|field| reader.get(&header, field));
     let program_offset = reader.get(&header, layout.program_offset);
     let section_offset = reader.get(&header, layout.section_offset);
-    check_table(
-        file,
-        len,
-        reader,
-        &layout.segment,
-        (program_offset, segment_size, segments),
-        "segment",
-    )?;
-    check_table(
-        file,
-        len,
-        reader,
-        &layout.section,
-        (section_offset, section_size, sections),
-        "section",
-    )
+    check_table(file, len, reader, &layout.segment, (program_offset, segment_size, segments), "segment")?;
+    check_table(file, len, reader, &layout.section, (section_offset, section_size, sections), "section")
 }
 
 /// Checks one table of (offset, bytes an entry, entries), and that what each entry describes lies within the file.
@@ -136,9 +96,8 @@ fn check_table(
     (offset, size, count): (u64, u64, u64),
     what: &str,
 ) -> Result<(), String> {
-    let truncated = |part: String| {
-        format!("truncated: the file has {len} bytes, and its {part} lies beyond them")
-    };
+    let truncated =
+        |part: String| format!("truncated: the file has {len} bytes, and its {part} lies beyond them");
     if count == 0 {
         return Ok(());
     }
@@ -163,9 +122,7 @@ fn check_table(
 }
 
 fn lies_within(start: u64, length: Option<u64>, len: u64) -> bool {
-    length
-        .and_then(|length| start.checked_add(length))
-        .is_some_and(|end| end <= len)
+    length.and_then(|length| start.checked_add(length)).is_some_and(|end| end <= len)
 }
 
 fn read_at(file: &mut (impl Read + Seek), offset: u64, bytes: &mut [u8]) -> Result<(), String> {

@@ -48,26 +48,18 @@ fn offsets_that_overflow_are_found() {
 
 #[test]
 fn a_text_file_is_no_library() {
-    assert!(
-        check(b"#!/bin/sh\n")
-            .unwrap_err()
-            .contains("not a shared library")
-    );
+    assert!(check(b"#!/bin/sh\n").unwrap_err().contains("not a shared library"));
 }
 
 #[test]
 fn a_directory_and_an_empty_file_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let missing = check_library(dir.path()).unwrap_err();
-    assert!(
-        matches!(missing, RuntimeError::LibraryMissing { why, .. } if why == "not a regular file")
-    );
+    assert!(matches!(missing, RuntimeError::LibraryMissing { why, .. } if why == "not a regular file"));
     let file = dir.path().join("libonnxruntime.so");
     std::fs::write(&file, b"").unwrap();
     let broken = check_library(&file).unwrap_err();
-    assert!(
-        matches!(broken, RuntimeError::LibraryBroken { why, .. } if why == "the file is empty")
-    );
+    assert!(matches!(broken, RuntimeError::LibraryBroken { why, .. } if why == "the file is empty"));
 }
 
 #[test]

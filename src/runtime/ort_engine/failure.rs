@@ -23,6 +23,10 @@ const NO_DEVICE: [&str; 4] = [
     "no ROCm-capable device",
 ];
 
+/// Words by which ONNX Runtime refuses to write a graph with nodes that a provider compiled (`Initialize` in its
+/// inference_session.cc). The code is FAIL, which says nothing.
+const COMPILED: &str = "contains compiled nodes";
+
 /// A provider that could not be registered.
 pub(super) fn provider(provider: Provider, version: &str, message: &str) -> RuntimeError {
     if !providers::is_compiled_in(provider) {
@@ -47,11 +51,7 @@ pub(super) fn provider(provider: Provider, version: &str, message: &str) -> Runt
         }
         _ => "install what it needs where the loader finds it, or use `--provider cpu`",
     };
-    RuntimeError::ProviderMissing {
-        provider,
-        reason,
-        advice: advice.to_owned(),
-    }
+    RuntimeError::ProviderMissing { provider, reason, advice: advice.to_owned() }
 }
 
 /// A model that could not be loaded.
@@ -60,28 +60,44 @@ pub(super) fn load(asked: Provider, version: &str, error: &ort::Error) -> Runtim
     if asked != Provider::Cpu && NO_DEVICE.iter().any(|words| message.contains(words)) {
         return provider(asked, version, message);
     }
-    unsupported(error).unwrap_or_else(|| RuntimeError::Load {
+    unsupported(error).unwrap_or_else(|| RuntimeError::Load { engine: NAME, message: message.to_owned() })
+}
+
+/// A model that could not be loaded while its graph was to be written.
+pub(super) fn write(asked: Provider, version: &str, error: &ort::Error) -> RuntimeError {
+    compiled(asked, error.message()).unwrap_or_else(|| load(asked, version, error))
+}
+
+fn compiled(asked: Provider, message: &str) -> Option<RuntimeError> {
+    message.contains(COMPILED).then(|| RuntimeError::Run {
         engine: NAME,
-        message: message.to_owned(),
+        message: format!(
+            "it cannot write out a graph with nodes that `{asked}` compiled; use a provider that compiles none, such as \
+             `--provider cuda`"
+        ),
     })
+}
+
+/// Copies between devices that could not be learnt, and why.
+pub(super) fn copies(error: RuntimeError) -> RuntimeError {
+    let why = match error {
+        RuntimeError::Run { message, .. } | RuntimeError::Load { message, .. } => message,
+        other => other.to_string(),
+    };
+    RuntimeError::Run { engine: NAME, message: format!("its copies between devices are unknown: {why}") }
 }
 
 /// A run that failed.
 pub(super) fn run(error: &ort::Error) -> RuntimeError {
-    unsupported(error).unwrap_or_else(|| RuntimeError::Run {
-        engine: NAME,
-        message: error.message().to_owned(),
-    })
+    unsupported(error)
+        .unwrap_or_else(|| RuntimeError::Run { engine: NAME, message: error.message().to_owned() })
 }
 
 fn unsupported(error: &ort::Error) -> Option<RuntimeError> {
     let message = error.message();
-    let refused = error.code() == ErrorCode::NotImplemented
-        || UNSUPPORTED.iter().any(|words| message.contains(words));
-    refused.then(|| RuntimeError::Unsupported {
-        engine: NAME,
-        what: message.to_owned(),
-    })
+    let refused =
+        error.code() == ErrorCode::NotImplemented || UNSUPPORTED.iter().any(|words| message.contains(words));
+    refused.then(|| RuntimeError::Unsupported { engine: NAME, what: message.to_owned() })
 }
 
 /// The shared library that a loader's message says it did not find: glibc's `NAME: cannot open shared object file`,
@@ -89,10 +105,7 @@ fn unsupported(error: &ort::Error) -> Option<RuntimeError> {
 fn missing_library(message: &str) -> Option<&str> {
     let word_before = |end: usize| message[..end].rsplit([' ', '\n', '"', '\'']).next();
     let word_after = |start: usize| {
-        message[start..]
-            .trim_start_matches([' ', '"', '\''])
-            .split([' ', '\n', '"', '\''])
-            .next()
+        message[start..].trim_start_matches([' ', '"', '\'']).split([' ', '\n', '"', '\'']).next()
     };
     let find = |words: &str| message.find(words);
     let name = if let Some(at) = find(": cannot open shared object file") {
@@ -113,6 +126,27 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compiled_nodes_leave_the_copies_unknown_and_say_what_to_use() {
+        // The words of ONNX Runtime 1.32.
+        let refusal = "Unable to serialize model as it contains compiled nodes. Please disable any execution \
+                       providers which generate compiled nodes.";
+        let error = copies(compiled(Provider::TensorRt, refusal).unwrap());
+        assert!(matches!(error, RuntimeError::Run { .. }), "{error}");
+        for words in ["copies between devices are unknown", "`tensorrt` compiled", "--provider cuda"] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        assert_eq!(compiled(Provider::Cuda, "Protobuf serialization failed."), None);
+    }
+
+    #[test]
+    fn copies_are_unknown_for_the_reason_that_the_graph_was_not_written() {
+        let full = RuntimeError::Load { engine: NAME, message: "Protobuf serialization failed.".to_owned() };
+        let error = copies(full);
+        assert!(matches!(error, RuntimeError::Run { .. }), "{error}");
+        assert!(error.to_string().ends_with("unknown: Protobuf serialization failed."), "{error}");
+    }
 
     #[test]
     fn the_missing_library_is_found_in_each_loaders_words() {

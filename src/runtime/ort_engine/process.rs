@@ -34,10 +34,7 @@ pub(super) fn load(library: &Path, provider: Provider) -> Result<Loaded, Runtime
     if let Some(loaded) = slot.as_ref()
         && loaded.path != path
     {
-        return Err(RuntimeError::AlreadyLoaded {
-            loaded: loaded.path.clone(),
-            asked: path,
-        });
+        return Err(RuntimeError::AlreadyLoaded { loaded: loaded.path.clone(), asked: path });
     }
     check_files(&path, provider)?;
     if let Some(loaded) = slot.as_ref() {
@@ -55,10 +52,8 @@ fn real_path(library: &Path) -> Result<PathBuf, RuntimeError> {
     } else {
         fs::canonicalize(library)
     };
-    resolved.map_err(|error| RuntimeError::LibraryMissing {
-        path: library.to_owned(),
-        why: error.to_string(),
-    })
+    resolved
+        .map_err(|error| RuntimeError::LibraryMissing { path: library.to_owned(), why: error.to_string() })
 }
 
 /// Checks the library and its provider's, by manifest where there is one.
@@ -67,28 +62,18 @@ fn check_files(path: &Path, provider: Provider) -> Result<(), RuntimeError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let extra = match provider {
         Provider::Cpu => Vec::new(),
-        other => vec![
-            provider_library_name("shared"),
-            provider_library_name(other.name()),
-        ],
+        other => vec![provider_library_name("shared"), provider_library_name(other.name())],
     };
     if let Some(manifest) = Manifest::read(dir)? {
         let own = path.file_name().and_then(|name| name.to_str());
-        return manifest.verify(dir, |name| {
-            Some(name) == own || extra.iter().any(|other| other == name)
-        });
+        return manifest.verify(dir, |name| Some(name) == own || extra.iter().any(|other| other == name));
     }
     let beside = extra.iter().map(|name| dir.join(name));
-    beside
-        .filter(|file| file.exists())
-        .try_for_each(|file| check_library(&file))
+    beside.filter(|file| file.exists()).try_for_each(|file| check_library(&file))
 }
 
 fn first_load(path: PathBuf) -> Result<Loaded, RuntimeError> {
-    let broken = |why: String| RuntimeError::LibraryBroken {
-        path: path.clone(),
-        why,
-    };
+    let broken = |why: String| RuntimeError::LibraryBroken { path: path.clone(), why };
     let version = raw::version_of(&path).map_err(broken)?;
     match is_supported(&version) {
         Some(true) => {}
@@ -105,9 +90,5 @@ fn first_load(path: PathBuf) -> Result<Loaded, RuntimeError> {
         .map_err(|error| broken(error.message().to_owned()))?;
     // Errors come back as values; what ONNX Runtime would also write to the terminal says nothing more.
     environment.set_log_level(LogLevel::Fatal);
-    Ok(Loaded {
-        path,
-        version,
-        environment,
-    })
+    Ok(Loaded { path, version, environment })
 }

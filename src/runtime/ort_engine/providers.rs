@@ -7,10 +7,7 @@ use super::OrtOptions;
 use crate::runtime::provider::Provider;
 
 /// What to register for `provider`; `None` for the CPU, which is always registered.
-pub(super) fn dispatch(
-    provider: Provider,
-    options: &OrtOptions,
-) -> Option<ExecutionProviderDispatch> {
+pub(super) fn dispatch(provider: Provider, options: &OrtOptions) -> Option<ExecutionProviderDispatch> {
     Some(match provider {
         Provider::Cpu => return None,
         Provider::Cuda => ep::CUDA::default().with_tf32(options.tf32).build(),

@@ -34,10 +34,9 @@ pub(super) fn version_of(path: &Path) -> Result<String, String> {
     // SAFETY: as above. Null is the documented answer to an API version that the library does not have.
     let has_api = unsafe { !(base.GetApi)(sys::ORT_API_VERSION).is_null() };
     match crate::runtime::library::is_supported(&version) {
-        Some(true) if !has_api => Err(format!(
-            "version {version} does not have the C API {}",
-            sys::ORT_API_VERSION
-        )),
+        Some(true) if !has_api => {
+            Err(format!("version {version} does not have the C API {}", sys::ORT_API_VERSION))
+        }
         _ => Ok(version),
     }
 }
@@ -54,8 +53,7 @@ fn loader_message(error: libloading::Error) -> String {
 ///
 /// The session must have been created with `session.record_ep_graph_assignment_info` set to 1. ONNX Runtime records
 /// the assignment when it partitions the graph, which is before it inserts its copy nodes (`MemcpyToHost`,
-/// `MemcpyFromHost`) and before most fusions: those are not in the answer. That a tensor crosses between devices
-/// shows as a CPU node between nodes of the provider.
+/// `MemcpyFromHost`) and before most fusions: those are not in the answer. [`super::written`] finds the copies.
 pub(super) fn placements(session: &Session) -> ort::Result<Vec<NodePlacement>> {
     let api = ort::api();
     let mut placements = Vec::new();
@@ -64,11 +62,7 @@ pub(super) fn placements(session: &Session) -> ort::Result<Vec<NodePlacement>> {
     // SAFETY: the session is alive, both out-pointers are valid for writing; the arrays and strings that this and the
     // calls below return belong to the session, and are copied before it can be dropped.
     let subgraphs = unsafe {
-        check((api.Session_GetEpGraphAssignmentInfo)(
-            session.ptr(),
-            &mut subgraphs,
-            &mut count,
-        ))?;
+        check((api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &mut subgraphs, &mut count))?;
         array(subgraphs, count)
     };
     for &subgraph in subgraphs {
@@ -77,9 +71,7 @@ pub(super) fn placements(session: &Session) -> ort::Result<Vec<NodePlacement>> {
         // SAFETY: `subgraph` comes from the call above, which returned no null entries; see there for lifetimes.
         let (provider, nodes) = unsafe {
             let provider = get_text(api.EpAssignedSubgraph_GetEpName, subgraph)?;
-            check((api.EpAssignedSubgraph_GetNodes)(
-                subgraph, &mut nodes, &mut count,
-            ))?;
+            check((api.EpAssignedSubgraph_GetNodes)(subgraph, &mut nodes, &mut count))?;
             (provider, array(nodes, count))
         };
         for &node in nodes {
@@ -141,7 +133,5 @@ unsafe fn text(start: *const c_char) -> String {
         return String::new();
     }
     // SAFETY: by this function's contract.
-    unsafe { CStr::from_ptr(start) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(start) }.to_string_lossy().into_owned()
 }

@@ -4,21 +4,35 @@ use ort::memory::{Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, OutputSelector, RunOptions, SessionInputValue};
 use ort::value::{DynTensor, DynValue};
 
-use super::{NAME, failure, providers, raw, values};
+use super::{NAME, OrtEngine, failure, providers, raw, values, written};
 use crate::runtime::error::RuntimeError;
-use crate::runtime::provider::Provider;
 use crate::runtime::{BoundRun, NodePlacement, Session, contain};
 use crate::tensor::Tensor;
 
 /// Implements [`Session`] over `ort`'s.
 pub(super) struct OrtSession {
     inner: ort::session::Session,
-    provider: Provider,
+    engine: OrtEngine,
+    /// The model; `None` where the provider takes the host's memory, for which ONNX Runtime inserts no copies.
+    copied: Option<Vec<u8>>,
 }
 
 impl OrtSession {
-    pub(super) fn new(inner: ort::session::Session, provider: Provider) -> OrtSession {
-        OrtSession { inner, provider }
+    /// `inner` is what `engine` made of `model`.
+    pub(super) fn new(inner: ort::session::Session, engine: OrtEngine, model: &[u8]) -> OrtSession {
+        // ProviderIsCpuBased in ONNX Runtime's framework/utils.cc: its MemcpyTransformer skips those providers.
+        let copied = providers::device(engine.provider).map(|_| model.to_vec());
+        OrtSession { inner, engine, copied }
+    }
+
+    /// The copies between devices, which are not among the nodes that ONNX Runtime says it placed.
+    fn copies(&self) -> Result<Vec<NodePlacement>, RuntimeError> {
+        let asked = providers::dispatch(self.engine.provider, &self.engine.options);
+        let (Some(model), Some(asked)) = (&self.copied, asked) else {
+            return Ok(Vec::new());
+        };
+        let graph = self.engine.final_graph(model);
+        graph.and_then(|graph| written::copies(&graph, asked.name())).map_err(failure::copies)
     }
 
     fn bind_contained(
@@ -27,16 +41,11 @@ impl OrtSession {
         outputs: &[&str],
     ) -> Result<OrtRun<'_>, RuntimeError> {
         let found = self.run_contained(inputs, outputs)?;
-        let binding = self
-            .binding(inputs, outputs, &found)
-            .map_err(|error| failure::run(&error))?;
+        let binding = self.binding(inputs, outputs, &found).map_err(|error| failure::run(&error))?;
         let mut bound = OrtRun {
             session: self,
             binding,
-            inputs: inputs
-                .iter()
-                .map(|&(name, tensor)| (name.to_owned(), tensor.clone()))
-                .collect(),
+            inputs: inputs.iter().map(|&(name, tensor)| (name.to_owned(), tensor.clone())).collect(),
             outputs: outputs.iter().map(|&name| name.to_owned()).collect(),
             results: Vec::new(),
         };
@@ -56,10 +65,9 @@ impl OrtSession {
             binding.bind_input(*name, &values::owned_input(tensor)?)?;
         }
         binding.synchronize_inputs()?;
-        let allocator = match providers::device(self.provider) {
+        let allocator = match providers::device(self.engine.provider) {
             Some(device) => {
-                let memory =
-                    MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)?;
+                let memory = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)?;
                 Allocator::new(&self.inner, memory)?
             }
             None => Allocator::default(),
@@ -82,37 +90,17 @@ impl OrtSession {
             .map(|(name, tensor)| Ok((*name, values::input(tensor)?)))
             .collect::<ort::Result<Vec<(&str, SessionInputValue<'_>)>>>()
             .map_err(|error| failure::run(&error))?;
-        let selected = outputs
-            .iter()
-            .fold(OutputSelector::no_default(), |all, name| all.with(*name));
-        let options = RunOptions::new()
-            .map_err(|error| failure::run(&error))?
-            .with_outputs(selected);
-        let results = self
-            .inner
-            .run_with_options(views, &options)
-            .map_err(|error| failure::run(&error))?;
+        let selected = outputs.iter().fold(OutputSelector::no_default(), |all, name| all.with(*name));
+        let options = RunOptions::new().map_err(|error| failure::run(&error))?.with_outputs(selected);
+        let results = self.inner.run_with_options(views, &options).map_err(|error| failure::run(&error))?;
         // ONNX Runtime answers in the order of the request.
         let values = results.values();
-        outputs
-            .iter()
-            .zip(values)
-            .map(|(name, value)| values::output(name, &value))
-            .collect()
+        outputs.iter().zip(values).map(|(name, value)| values::output(name, &value)).collect()
     }
 
     /// Checks names before `ort` does, which would panic at an empty one.
-    fn check_names(
-        &self,
-        inputs: &[(&str, &Tensor)],
-        outputs: &[&str],
-    ) -> Result<(), RuntimeError> {
-        let failed = |message: String| {
-            Err(RuntimeError::Run {
-                engine: NAME,
-                message,
-            })
-        };
+    fn check_names(&self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<(), RuntimeError> {
+        let failed = |message: String| Err(RuntimeError::Run { engine: NAME, message });
         let known = |name: &str| self.inner.outputs().iter().any(|out| out.name() == name);
         if let Some(name) = outputs.iter().find(|name| !known(name)) {
             return failed(format!("the model has no output `{name}`"));
@@ -131,11 +119,7 @@ impl OrtSession {
 }
 
 impl Session for OrtSession {
-    fn run(
-        &mut self,
-        inputs: &[(&str, &Tensor)],
-        outputs: &[&str],
-    ) -> Result<Vec<Tensor>, RuntimeError> {
+    fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>, RuntimeError> {
         contain(|| self.run_contained(inputs, outputs), panicked)
     }
 
@@ -144,16 +128,13 @@ impl Session for OrtSession {
         inputs: &[(&str, &Tensor)],
         outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError> {
-        contain(
-            || Ok(Box::new(self.bind_contained(inputs, outputs)?) as Box<dyn BoundRun>),
-            panicked,
-        )
+        contain(|| Ok(Box::new(self.bind_contained(inputs, outputs)?) as Box<dyn BoundRun>), panicked)
     }
 
     fn placements(&self) -> Result<Option<Vec<NodePlacement>>, RuntimeError> {
-        raw::placements(&self.inner)
-            .map(Some)
-            .map_err(|error| failure::run(&error))
+        let mut nodes = raw::placements(&self.inner).map_err(|error| failure::run(&error))?;
+        nodes.extend(self.copies()?);
+        Ok(Some(nodes))
     }
 }
 
@@ -178,10 +159,7 @@ impl BoundRun for OrtRun<'_> {
             }
             Ok(())
         };
-        contain(
-            || run().map_err(|error: ort::Error| failure::run(&error)),
-            panicked,
-        )
+        contain(|| run().map_err(|error: ort::Error| failure::run(&error)), panicked)
     }
 
     fn outputs(&mut self) -> Result<Vec<Tensor>, RuntimeError> {
@@ -199,8 +177,5 @@ impl BoundRun for OrtRun<'_> {
 }
 
 fn panicked(message: String) -> RuntimeError {
-    RuntimeError::Run {
-        engine: NAME,
-        message,
-    }
+    RuntimeError::Run { engine: NAME, message }
 }

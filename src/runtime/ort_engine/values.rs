@@ -3,8 +3,7 @@
 use ort::session::SessionInputValue;
 
 use ort::value::{
-    DynTensorValueType, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef,
-    ValueType,
+    DynTensorValueType, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType,
 };
 
 use super::NAME;
@@ -58,9 +57,7 @@ pub(super) fn output(name: &str, value: &DynValue) -> Result<Tensor, RuntimeErro
         TensorElementType::Bool => copy(name, value, TensorData::Bool),
         other => Err(RuntimeError::Unsupported {
             engine: NAME,
-            what: format!(
-                "output `{name}` has the element type {other}, which ibgraph does not read"
-            ),
+            what: format!("output `{name}` has the element type {other}, which ibgraph does not read"),
         }),
     }
 }
@@ -70,24 +67,16 @@ fn copy<T: PrimitiveTensorElementType + Clone>(
     value: &DynValue,
     wrap: fn(Vec<T>) -> TensorData,
 ) -> Result<Tensor, RuntimeError> {
-    let failed = |message: String| RuntimeError::Run {
-        engine: NAME,
-        message: format!("output `{name}`: {message}"),
-    };
-    let (shape, values) = value
-        .try_extract_tensor::<T>()
-        .map_err(|error| failed(error.message().to_owned()))?;
+    let failed =
+        |message: String| RuntimeError::Run { engine: NAME, message: format!("output `{name}`: {message}") };
+    let (shape, values) =
+        value.try_extract_tensor::<T>().map_err(|error| failed(error.message().to_owned()))?;
     let shape = shape.iter().map(|&axis| usize::try_from(axis));
-    let shape = shape
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| failed("a negative axis".to_owned()))?;
+    let shape = shape.collect::<Result<Vec<_>, _>>().map_err(|_| failed("a negative axis".to_owned()))?;
     Tensor::new(shape, wrap(values.to_vec())).map_err(|error| failed(error.to_string()))
 }
 
 /// Whether the value's memory can be read here.
 pub(super) fn is_on_host(value: &DynValue) -> bool {
-    value
-        .view()
-        .downcast::<DynTensorValueType>()
-        .is_ok_and(|tensor| tensor.memory_info().is_cpu_accessible())
+    value.view().downcast::<DynTensorValueType>().is_ok_and(|tensor| tensor.memory_info().is_cpu_accessible())
 }
