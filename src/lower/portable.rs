@@ -143,12 +143,20 @@ impl Rows<'_> {
             return self.vector(b, loss, self.root(compiled, |r| r.row_loss));
         }
         let shares = self.column(b, self.root(compiled, |r| r.share));
-        let total = b.reduce(ReduceOp::Sum, shares, None);
+        let mut total = b.reduce(ReduceOp::Sum, shares, None);
+        if self.labels.ignored.is_some() && loss.interface().reduction != Reduction::Sum {
+            // The mean of no rows is 0/0; ignored rows have the share 0, so it is added to 0/count.
+            let count = self.labels.count(b, self.margin.any_column());
+            let zero = b.scalar(DType::F64, 0.0);
+            let nothing = b.binary(BinaryOp::Div, zero, count);
+            total = b.binary(BinaryOp::Add, total, nothing);
+        }
         b.cast(total, loss.interface().scalar_dtype())
     }
 
     fn logits_grad(&self, b: &mut Builder, loss: &Loss, compiled: &Compiled) -> ValueId {
-        let slope = self.slope(b, loss, self.root(compiled, |r| r.by_margin));
+        // Products with r are finite where the slope is; they saturate below.
+        let slope = self.slope(b, loss, self.root(compiled, |r| r.by_margin), f64::from(f32::MAX));
         let at_label = b.unary(UnaryOp::Neg, slope);
         let scaled = b.binary(BinaryOp::Mul, self.margin.others, slope);
         let mut grad = b.node(Op::ScatterElements, &[scaled, self.labels.class, at_label]);
@@ -156,6 +164,10 @@ impl Rows<'_> {
             // Softmax of a NaN row is NaN, and so is its product with 0.
             let zero = b.scalar(matrix_type(loss), 0.0);
             grad = b.choose(ignored, zero, grad);
+        }
+        if let Some(largest) = largest_of_half(loss.interface().dtype) {
+            let [low, high] = [-largest, largest].map(|v| b.scalar(matrix_type(loss), v));
+            grad = b.node(Op::Clip, &[grad, low, high]);
         }
         b.cast(grad, loss.interface().dtype)
     }
@@ -167,7 +179,8 @@ impl Rows<'_> {
         compiled: &Compiled,
         features: Option<ValueId>,
     ) -> ValueId {
-        let slope = self.slope(b, loss, self.root(compiled, |r| r.by_norm));
+        let largest = largest_of_half(loss.interface().dtype).unwrap_or(f64::MAX);
+        let slope = self.slope(b, loss, self.root(compiled, |r| r.by_norm), largest);
         let features = features.expect("a loss with the output features_grad has the input features");
         let mut grad = match loss.interface().feature_input {
             FeatureInput::Raw => {
@@ -196,20 +209,23 @@ impl Rows<'_> {
         grad
     }
 
-    /// A derivative in the matrix type, [N, 1]. For half types it saturates: |r| ≤ 1 and |sign| ≤ 1, so the bound on
-    /// the slope bounds the whole row.
-    fn slope(&self, b: &mut Builder, loss: &Loss, root: OnOff) -> ValueId {
+    /// A derivative in the matrix type, [N, 1]. For half types it is bounded by `largest`.
+    fn slope(&self, b: &mut Builder, loss: &Loss, root: OnOff, largest: f64) -> ValueId {
         let mut slope = self.column(b, root);
-        let largest = match loss.interface().dtype {
-            DType::F16 => Some(half::f16::MAX.to_f64()),
-            DType::BF16 => Some(half::bf16::MAX.to_f64()),
-            _ => None,
-        };
-        if let Some(largest) = largest {
-            let (low, high) = (b.scalar(DType::F64, -largest), b.scalar(DType::F64, largest));
+        if largest_of_half(loss.interface().dtype).is_some() {
+            let [low, high] = [-largest, largest].map(|v| b.scalar(DType::F64, v));
             slope = b.binary(BinaryOp::Max, slope, low);
             slope = b.binary(BinaryOp::Min, slope, high);
         }
         b.cast(slope, matrix_type(loss))
+    }
+}
+
+/// Where a half type saturates; `None` for other types.
+fn largest_of_half(dtype: DType) -> Option<f64> {
+    match dtype {
+        DType::F16 => Some(half::f16::MAX.to_f64()),
+        DType::BF16 => Some(half::bf16::MAX.to_f64()),
+        _ => None,
     }
 }

@@ -1,0 +1,168 @@
+//! The float64 vectors of `tests/data/vectors`: the reference, and the portable lowering on both engines.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::path::{Path, PathBuf};
+
+use ibgraph::artifact;
+use ibgraph::check::{Report, check, compare, read_directory};
+use ibgraph::loss::reference::{Batch, evaluate};
+use ibgraph::loss::{ClassWeighting, ClassWeights, InfluenceGradient, Interface, Loss, builtin};
+use ibgraph::onnx::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, Versions};
+use ibgraph::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
+use ibgraph::tensor::{DType, Tensor};
+use serde::Deserialize;
+
+/// The vectors were computed by another program in float64 and are themselves good to 3e-13
+/// (`tests/data/vectors/README.md`); the reference adds its own rounding.
+const REFERENCE: f64 = 1e-12;
+
+#[derive(Deserialize)]
+struct Case {
+    loss: String,
+    shape: Shape,
+    class_counts: Vec<f64>,
+    class_weights: Option<String>,
+    alpha: Option<f64>,
+    epsilon: Option<f64>,
+    gamma: Option<f64>,
+    beta: Option<f64>,
+    influence_gradient: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Shape {
+    classes: usize,
+}
+
+/// Directories of the vectors whose loss is built in.
+fn directories() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/vectors");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir() && builtin::names().contains(&case(path).loss.as_str()))
+        .collect();
+    found.sort();
+    assert!(found.len() >= 31, "only {} vectors", found.len());
+    found
+}
+
+fn case(dir: &Path) -> Case {
+    let text = std::fs::read_to_string(dir.join("case.yaml")).unwrap();
+    serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
+}
+
+fn loss(case: &Case, dtype: DType) -> Loss {
+    let mut spec = builtin::load(&case.loss).unwrap().unwrap();
+    for (name, value) in [("alpha", case.alpha), ("epsilon", case.epsilon), ("gamma", case.gamma)] {
+        if let Some(value) = value {
+            spec.set(name, value).unwrap();
+        }
+    }
+    let weights = match case.class_weights.as_deref() {
+        None | Some("none") => ClassWeights::None,
+        Some("inverse") => ClassWeights::Inverse,
+        Some("effective") => ClassWeights::Effective { beta: case.beta.unwrap() },
+        Some(other) => panic!("class weights {other}"),
+    };
+    let weights = weights.resolve(Some(&case.class_counts), case.shape.classes).unwrap();
+    let mut interface = Interface::new(case.shape.classes, &spec);
+    interface.dtype = dtype;
+    if weights.is_some() {
+        interface.class_weighting = ClassWeighting::Stored;
+    }
+    if case.influence_gradient.as_deref() == Some("stopped") {
+        interface.influence_gradient = InfluenceGradient::Stopped;
+    }
+    Loss::new(spec, interface, weights).unwrap()
+}
+
+fn onnx_runtime() -> OrtEngine {
+    let library = std::env::var_os("IBGRAPH_TEST_ORT").unwrap_or_else(|| {
+        panic!("set IBGRAPH_TEST_ORT to an ONNX Runtime library; `ci/test` installs one and does")
+    });
+    OrtEngine::open(Path::new(&library), Provider::Cpu, OrtOptions::default()).unwrap()
+}
+
+fn checked(dir: &Path, dtype: DType, opset: i64, engine: &dyn Engine) -> Report {
+    let loss = loss(&case(dir), dtype);
+    let bytes = artifact::emit(&loss, Versions::new(opset, None).unwrap()).unwrap();
+    check("vector", &bytes, engine, Some(dir), &mut |_, _| ()).unwrap()
+}
+
+/// Every vector passes on `engine`; all failures are shown together.
+fn assert_all_pass(engine: &dyn Engine, dtype: DType, opsets: &[i64]) {
+    let mut failures = String::new();
+    for dir in directories() {
+        for opset in opsets {
+            let report = checked(&dir, dtype, *opset, engine);
+            // float32 vectors are compared with what is stored; other types with the reference on rounded inputs.
+            let against: Vec<&str> = report.cases.iter().map(|c| c.against).collect();
+            let expected: &[&str] = match dtype {
+                DType::F32 => &["the stored outputs", "the reference"],
+                _ => &["the reference"],
+            };
+            assert_eq!(against, expected);
+            if !report.passed() {
+                failures += &format!("{} {report}\n", dir.display());
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn the_reference_agrees_with_every_vector() {
+    for dir in directories() {
+        let loss = loss(&case(&dir), DType::F64);
+        for set in read_directory(&dir, &loss).unwrap() {
+            let input = |name: &str| set.inputs.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor);
+            let batch = Batch {
+                logits: input("logits").unwrap().to_f64_vec(),
+                labels: input("labels").unwrap().as_i64().unwrap().to_vec(),
+                features: input("features").map(Tensor::to_f64_vec).unwrap_or_default(),
+                ..Batch::default()
+            };
+            let evaluated = evaluate(&loss, &batch).unwrap();
+            assert_eq!(set.outputs.len(), loss.outputs().len(), "{}", dir.display());
+            for (name, want) in &set.outputs {
+                let width = want.len() / batch.labels.len().min(want.len());
+                let got = evaluated.output(name).unwrap();
+                let deviation = compare(got, &want.to_f64_vec(), width, None, DType::F64);
+                let place = dir.display();
+                assert!(deviation.whole <= REFERENCE, "{place} {name}: {deviation:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_vector_passes_on_onnx_runtime() {
+    assert_all_pass(&onnx_runtime(), DType::F32, &[OLDEST_OPSET, DEFAULT_OPSET, NEWEST_OPSET]);
+}
+
+#[test]
+fn every_vector_passes_in_float64_on_onnx_runtime() {
+    assert_all_pass(&onnx_runtime(), DType::F64, &[DEFAULT_OPSET]);
+}
+
+#[test]
+fn every_vector_passes_in_half_types_on_onnx_runtime() {
+    for dtype in [DType::F16, DType::BF16] {
+        assert_all_pass(&onnx_runtime(), dtype, &[DEFAULT_OPSET]);
+    }
+}
+
+#[test]
+fn every_vector_passes_on_the_embedded_engine() {
+    assert_all_pass(&EmbeddedEngine::default(), DType::F32, &[OLDEST_OPSET, DEFAULT_OPSET]);
+}
+
+#[test]
+fn the_embedded_engine_refuses_what_it_cannot_judge() {
+    let dir = &directories()[0];
+    let bytes = artifact::emit(&loss(&case(dir), DType::F64), Versions::default()).unwrap();
+    let error = check("vector", &bytes, &EmbeddedEngine::default(), None, &mut |_, _| ()).unwrap_err();
+    assert!(error.to_string().contains("float64"), "{error}");
+}
