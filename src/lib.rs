@@ -1,4 +1,28 @@
 //! ibgraph: a loss-graph compiler and benchmark harness for ONNX.
+//!
+//! A loss is a formula. This crate compiles it, forward and backward, to an ONNX graph in standard operators, and
+//! checks the graph against a float64 reference. The way from one to the other, a room a module:
+//!
+//! 1. [`loss`]: a YAML formula and options become a [`loss::Loss`]; [`loss::reference`] evaluates it in float64.
+//! 2. [`row`]: the loss of one sample becomes scalar steps, with its derivatives by the margin and the feature norm.
+//! 3. [`lower`]: those steps, and the tensor work around them, become a [`graph::Graph`].
+//! 4. [`onnx`]: a graph becomes the bytes of a model file. [`artifact`] runs steps 2 to 4, and opens such files.
+//! 5. [`runtime`]: engines that run model files: ONNX Runtime, loaded at run time, and one that is built in.
+//! 6. [`check`]: a model file is compared with the reference on an engine.
+//!
+//! A stage imports only earlier stages; [`cli`] stands after all of them, and is the only one that prints, reads the
+//! environment or decides exit codes.
+//!
+//! ```
+//! use ibgraph::loss::{Interface, Loss, builtin};
+//!
+//! let spec = builtin::load("ib").expect("ib is built in")?;
+//! let interface = Interface::new(100, &spec);
+//! let loss = Loss::new(spec, interface, None)?;
+//! let bytes = ibgraph::artifact::emit(&loss, ibgraph::onnx::Versions::default())?;
+//! assert!(bytes.len() < 10_000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod artifact;
 pub mod check;
