@@ -25,7 +25,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// Puts a loss together. `class_weights` [C] is stored in the graph; `None` where every class weighs 1 or where
+    /// Puts a loss together. `class_weights` `[C]` is stored in the graph; `None` where every class weighs 1 or where
     /// the weights are a runtime input.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Loss {
         &self.interface
     }
 
-    /// Class weights [C] stored in the graph.
+    /// Class weights `[C]` stored in the graph.
     pub fn class_weights(&self) -> Option<&[f64]> {
         self.class_weights.as_deref()
     }

@@ -21,13 +21,13 @@ impl Deviation {
     }
 }
 
-/// Compares an output with its reference. `width` is the number of values a row (1 for [N] and []).
+/// Compares an output with its reference. `width` is the number of values a row (1 for `[N]` and []).
 ///
 /// Magnitudes below the smallest normal number of `dtype` count as zero on both sides. Norms have that number as a
 /// floor, times sqrt(width): below it a type has no relative precision left. A reference beyond the largest number of
 /// a half type is that number, as gradients saturate; NaN must meet NaN.
 ///
-/// With `row_sizes` [N] a row's error is relative to that size where it is the larger one.
+/// With `row_sizes` `[N]` a row's error is relative to that size where it is the larger one.
 pub fn compare(
     got: &[f64],
     want: &[f64],

@@ -14,7 +14,7 @@ pub struct Placement {
     pub nodes: BTreeMap<String, usize>,
     /// Provider of each node, in the engine's order: (node, operator, provider).
     pub assignment: Vec<(String, String, String)>,
-    /// Copies between devices, and nodes on the CPU that touch [N, C] or [N, D] data.
+    /// Copies between devices, and nodes on the CPU that touch `[N, C]` or `[N, D]` data.
     pub problems: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn judge(graph: &GraphProto, provider: Provider, nodes: &[NodePlaceme
     placement
 }
 
-/// Values of two axes whose last is not 1: [N, C] and [N, D].
+/// Values of two axes whose last is not 1: `[N, C]` and `[N, D]`.
 fn wide_values(graph: &GraphProto) -> Vec<&str> {
     let all = graph.input.iter().chain(&graph.output).chain(&graph.value_info);
     all.filter(|info| is_wide(info)).filter_map(|info| info.name.as_deref()).collect()

@@ -12,7 +12,7 @@ pub struct Tolerance {
     pub row: f64,
 }
 
-/// float32 on ONNX Runtime. [N, 1] work is in float64, so what remains is float32 [N, C] work: softmax (exponential,
+/// float32 on ONNX Runtime. `[N, 1]` work is in float64, so what remains is float32 `[N, C]` work: softmax (exponential,
 /// sum and division, 2 ulp each), one product and the feature norm; each rounds to 2^-24 = 6e-8, and a norm over D
 /// features adds rounding like sqrt(D) at most. 1e-6 is 17 such roundings.
 pub const FLOAT32: Tolerance = Tolerance { whole: 1e-6, row: 2e-6 };

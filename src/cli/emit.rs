@@ -1,5 +1,7 @@
 //! `ibgraph emit`: a loss as an ONNX file.
 
+#![allow(rustdoc::broken_intra_doc_links, reason = "shapes in help texts, where backquotes would show")]
+
 use std::path::PathBuf;
 
 use clap::ValueEnum;

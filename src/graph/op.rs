@@ -29,9 +29,9 @@ pub enum Op {
     GatherElements,
     /// (data, indices, updates): data with data[i, indices[i, j]] replaced.
     ScatterElements,
-    /// [N] to [N, 1].
+    /// `[N]` to `[N, 1]`.
     UnsqueezeLast,
-    /// [N, 1] to [N].
+    /// `[N, 1]` to `[N]`.
     SqueezeLast,
 }
 

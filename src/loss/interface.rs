@@ -19,11 +19,11 @@ pub const STANDARD_OUTPUTS: [&str; 4] = ["loss", "logits_grad", "features_grad",
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum FeatureInput {
-    /// The features themselves, [N, D]; the graph takes their L1 norm.
+    /// The features themselves, `[N, D]`; the graph takes their L1 norm.
     Raw,
-    /// The L1 norm, [N].
+    /// The L1 norm, `[N]`.
     Norm,
-    /// The L1 norm, [N, 1], as the published trainer passes it.
+    /// The L1 norm, `[N, 1]`, as the published trainer passes it.
     NormColumn,
 }
 
@@ -43,9 +43,9 @@ pub enum InfluenceGradient {
 pub enum ClassWeighting {
     /// Every class weighs 1.
     None,
-    /// The initializer `class_weights` [C].
+    /// The initializer `class_weights` `[C]`.
     Stored,
-    /// The graph input `class_weights` [C].
+    /// The graph input `class_weights` `[C]`.
     Runtime,
 }
 

@@ -18,15 +18,15 @@ use row::{Row, RowTerms};
 /// Inputs of a loss, in float64. Row-major.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// [N, C]
+    /// `[N, C]`
     pub logits: Vec<f64>,
-    /// [N]
+    /// `[N]`
     pub labels: Vec<i64>,
-    /// [N, D], [N] or [N, 1] by the loss's `feature_input`; empty where the loss does not use features.
+    /// `[N, D]`, `[N]` or `[N, 1]` by the loss's `feature_input`; empty where the loss does not use features.
     pub features: Vec<f64>,
-    /// [N], the upstream gradient of `loss` under reduction `none`; empty means ones.
+    /// `[N]`, the upstream gradient of `loss` under reduction `none`; empty means ones.
     pub loss_grad: Vec<f64>,
-    /// [C], where the weights are a runtime input.
+    /// `[C]`, where the weights are a runtime input.
     pub class_weights: Option<Vec<f64>>,
     /// Values of runtime parameters, by name; a missing one keeps the value of the formula.
     pub parameters: BTreeMap<String, f64>,
@@ -37,19 +37,19 @@ pub struct Batch {
 /// Outputs of a loss, in float64. Row-major.
 #[derive(Debug, Clone, Default)]
 pub struct Evaluation {
-    /// [] as one value, or [N] under reduction `none`.
+    /// [] as one value, or `[N]` under reduction `none`.
     pub loss: Vec<f64>,
-    /// [N, C]
+    /// `[N, C]`
     pub logits_grad: Vec<f64>,
     /// Shape of `features`.
     pub features_grad: Vec<f64>,
-    /// [N], norms that the rows of `logits_grad` would have if no two terms of ∂L/∂u cancelled
+    /// `[N]`, norms that the rows of `logits_grad` would have if no two terms of ∂L/∂u cancelled
     pub logits_grad_size: Vec<f64>,
-    /// [N], the same for `features_grad` and ∂L/∂h
+    /// `[N]`, the same for `features_grad` and ∂L/∂h
     pub features_grad_size: Vec<f64>,
-    /// [N]
+    /// `[N]`
     pub row_loss: Vec<f64>,
-    /// [N] a row entry, by name.
+    /// `[N]` a row entry, by name.
     pub entries: BTreeMap<String, Vec<f64>>,
 }
 
@@ -65,7 +65,7 @@ impl Evaluation {
         })
     }
 
-    /// Norms [N] that the rows of a gradient would have without cancellation; `None` for what is no gradient.
+    /// Norms `[N]` that the rows of a gradient would have without cancellation; `None` for what is no gradient.
     pub fn row_sizes(&self, name: &str) -> Option<&[f64]> {
         match name {
             "logits_grad" => Some(&self.logits_grad_size),

@@ -60,7 +60,7 @@ pub enum Reduction {
     WeightedMean,
     /// Sum over the rows that count.
     Sum,
-    /// `loss` is [N], and the backward takes `loss_grad` [N].
+    /// `loss` is `[N]`, and the backward takes `loss_grad` `[N]`.
     None,
 }
 

@@ -58,7 +58,7 @@ pub enum WeightsError {
 }
 
 impl ClassWeights {
-    /// The weights [C], or `None` where every class weighs 1.
+    /// The weights `[C]`, or `None` where every class weighs 1.
     ///
     /// # Errors
     /// Missing, mismatched or unusable counts or weights.

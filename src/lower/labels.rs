@@ -4,7 +4,7 @@ use crate::graph::{BinaryOp, Builder, CompareOp, Op, ReduceOp, UnaryOp, ValueId}
 use crate::loss::Interface;
 use crate::tensor::DType;
 
-/// The labels of a batch, as columns [N, 1].
+/// The labels of a batch, as columns `[N, 1]`.
 pub(super) struct Labels {
     /// int64, safe to gather with.
     pub class: ValueId,
@@ -31,7 +31,7 @@ impl Labels {
         Self { class, ignored, invalid }
     }
 
-    /// `value` [N, 1] with 0 in rows that do not count, and NaN in rows whose label is no class.
+    /// `value` `[N, 1]` with 0 in rows that do not count, and NaN in rows whose label is no class.
     pub fn masked(&self, b: &mut Builder, value: ValueId) -> ValueId {
         let mut value = value;
         let dtype = b.ty(value).dtype;
@@ -44,7 +44,7 @@ impl Labels {
         value
     }
 
-    /// Number of rows that count, []. `any` is any float column [N, 1].
+    /// Number of rows that count, []. `any` is any float column `[N, 1]`.
     ///
     /// Not from the shape: ONNX Runtime keeps shapes on the host, and dividing by one would copy between devices.
     pub fn count(&self, b: &mut Builder, any: ValueId) -> ValueId {

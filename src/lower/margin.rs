@@ -1,6 +1,6 @@
 //! The margin u of every row, the softmax r of its other classes, and the quantities that follow from u.
 //!
-//! [N, C] work is in the matrix type, [N, 1] work in float64. Nothing here subtracts two nearly equal rounded numbers:
+//! `[N, C]` work is in the matrix type, `[N, 1]` work in float64. Nothing here subtracts two nearly equal rounded numbers:
 //! the maximum and the label's logit are exact, and are subtracted in float64.
 
 use crate::graph::{BinaryOp, Builder, Op, ReduceOp, UnaryOp, ValueId};
@@ -12,16 +12,16 @@ const LARGEST_EXPONENT: f64 = 88.0;
 
 /// What a row's other classes say.
 pub(super) struct Margin {
-    /// softmax over the classes other than the label, [N, C]; meaningless at the label
+    /// softmax over the classes other than the label, `[N, C]`; meaningless at the label
     pub others: ValueId,
-    /// u, [N, 1]
+    /// u, `[N, 1]`
     pub u: ValueId,
-    /// e^min(u, 88), [N, 1]
+    /// e^min(u, 88), `[N, 1]`
     exp: ValueId,
 }
 
 impl Margin {
-    /// `logits` [N, C] in the matrix type, `class` int64 [N, 1].
+    /// `logits` `[N, C]` in the matrix type, `class` int64 `[N, 1]`.
     pub fn new(b: &mut Builder, logits: ValueId, class: ValueId) -> Self {
         let of_label = b.node(Op::GatherElements, &[logits, class]);
         let matrix = b.ty(logits).dtype;
@@ -55,13 +55,13 @@ impl Margin {
         b.binary(BinaryOp::Add, self.exp, one)
     }
 
-    /// q = sigmoid(u) = e^u / (1 + e^u), [N, 1]
+    /// q = sigmoid(u) = e^u / (1 + e^u), `[N, 1]`
     pub fn q(&self, b: &mut Builder) -> ValueId {
         let denominator = self.denominator(b);
         b.binary(BinaryOp::Div, self.exp, denominator)
     }
 
-    /// Cross entropy softplus(u), [N, 1]: ln(1 + e) corrected by what rounding 1 + e lost, to first order; the
+    /// Cross entropy softplus(u), `[N, 1]`: ln(1 + e) corrected by what rounding 1 + e lost, to first order; the
     /// second order is below e-32. With w = 1 + e rounded: ln(1 + e) = ln(w) - ((w - 1) - e) / w.
     pub fn nll(&self, b: &mut Builder) -> ValueId {
         let denominator = self.denominator(b);
@@ -75,7 +75,7 @@ impl Margin {
         b.binary(BinaryOp::Max, self.u, softplus)
     }
 
-    /// p = sigmoid(-u) = e^-nll, [N, 1]: right also where e^u is bounded.
+    /// p = sigmoid(-u) = e^-nll, `[N, 1]`: right also where e^u is bounded.
     pub fn p(&self, b: &mut Builder) -> ValueId {
         let nll = self.nll(b);
         let log_p = b.unary(UnaryOp::Neg, nll);
@@ -83,7 +83,7 @@ impl Margin {
     }
 }
 
-/// 1 - e^a without cancellation, [N, 1].
+/// 1 - e^a without cancellation, `[N, 1]`.
 ///
 /// With v = e^a rounded: 1 - e^a = (1 - v) + v (ln v - a), to first order in the rounding. Below a = -87 it is 1, and
 /// bounding a keeps v from 0 in float32.

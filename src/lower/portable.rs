@@ -47,7 +47,7 @@ pub(super) fn lower(loss: &Loss) -> Graph {
     b.finish(&outputs)
 }
 
-/// Type of [N, C] and [N, D] arithmetic.
+/// Type of `[N, C]` and `[N, D]` arithmetic.
 fn matrix_type(loss: &Loss) -> DType {
     loss.interface().scalar_dtype()
 }
@@ -116,7 +116,7 @@ impl Rows<'_> {
         (pick(&compiled.roots), compiled.disabled.as_ref().and_then(pick))
     }
 
-    /// A root as a float64 column [N, 1]: selected by `enabled`, with rows masked that do not count.
+    /// A root as a float64 column `[N, 1]`: selected by `enabled`, with rows masked that do not count.
     fn column(&self, b: &mut Builder, (on, off): OnOff) -> ValueId {
         let on = on.expect("a root that an output needs is compiled");
         let mut value = self.steps[on.index()];
@@ -131,7 +131,7 @@ impl Rows<'_> {
         self.labels.masked(b, value)
     }
 
-    /// A root as an output [N].
+    /// A root as an output `[N]`.
     fn vector(&self, b: &mut Builder, loss: &Loss, root: OnOff) -> ValueId {
         let column = self.column(b, root);
         let column = b.cast(column, loss.interface().scalar_dtype());
@@ -209,7 +209,7 @@ impl Rows<'_> {
         grad
     }
 
-    /// A derivative in the matrix type, [N, 1]. For half types it is bounded by `largest`.
+    /// A derivative in the matrix type, `[N, 1]`. For half types it is bounded by `largest`.
     fn slope(&self, b: &mut Builder, loss: &Loss, root: OnOff, largest: f64) -> ValueId {
         let mut slope = self.column(b, root);
         if largest_of_half(loss.interface().dtype).is_some() {

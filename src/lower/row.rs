@@ -1,4 +1,4 @@
-//! Steps of a row program as [N, 1] nodes in float64.
+//! Steps of a row program as `[N, 1]` nodes in float64.
 
 use super::labels::Labels;
 use super::margin::{Margin, one_minus_exp};
@@ -15,9 +15,9 @@ pub(super) struct RowSources<'a> {
     pub margin: &'a Margin,
     /// In the matrix type; `None` where the loss does not use features.
     pub features: Option<ValueId>,
-    /// Table of class weights [C].
+    /// Table of class weights `[C]`.
     pub class_weights: Option<ValueId>,
-    /// loss_grad [N]
+    /// loss_grad `[N]`
     pub upstream: Option<ValueId>,
     /// Runtime parameters [] by name.
     pub parameters: Vec<(String, ValueId)>,

@@ -2,7 +2,7 @@
 //!
 //! The library is loaded at run time, once a process. A provider that cannot be used is an error, never replaced by
 //! the CPU; single nodes that ONNX Runtime itself places on the CPU (shape arithmetic, operators the provider lacks)
-//! are allowed, and recorded for [`Session::placements`](super::Session::placements).
+//! are allowed, and recorded for [`Session::placements`].
 
 use std::path::{Path, PathBuf};
 

@@ -35,8 +35,8 @@ impl Port {
 }
 
 impl Loss {
-    /// The inputs, in graph order: `logits` [N, C], `labels` int64 [N], `features`, `loss_grad` [N], `class_weights`
-    /// [C], parameters [], `enabled` bool []; each only where the graph uses it.
+    /// The inputs, in graph order: `logits` `[N, C]`, `labels` int64 `[N]`, `features`, `loss_grad` `[N]`, `class_weights`
+    /// `[C]`, parameters [], `enabled` bool []; each only where the graph uses it.
     pub fn inputs(&self) -> Vec<Port> {
         let interface = self.interface();
         let scalar = interface.scalar_dtype();

@@ -9,9 +9,9 @@ use crate::loss::{FeatureInput, Loss, Quantity};
 
 /// A sample.
 pub(super) struct Row<'a> {
-    /// [C]
+    /// `[C]`
     pub logits: &'a [f64],
-    /// [D], or the norm alone
+    /// `[D]`, or the norm alone
     pub features: &'a [f64],
     /// The label, if it is a class.
     pub class: Option<usize>,
