@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::output::Target;
+use super::output::{Target, say};
 use super::progress::Progress;
 use super::runtime::search;
 use super::{Exit, Failure};
@@ -67,7 +67,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let report = check_bytes(&bytes, &args.model, &args.engine, args.data.as_deref())?;
     let to_stdout = args.json.as_deref() == Some("-");
     if !to_stdout {
-        println!("{report}");
+        say(&report);
     }
     if let Some(target) = &args.json {
         let mut json = serde_json::to_string_pretty(&report).map_err(Failure::usage)?;

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::check::{EngineArgs, check_bytes};
 use super::numbers::one_a_class;
-use super::output::Target;
+use super::output::{Target, say};
 use super::{Exit, Failure};
 use crate::artifact;
 use crate::loss::{
@@ -116,7 +116,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let bytes = artifact::emit(&loss, versions).map_err(Failure::usage)?;
     let note = |text: String| match args.output {
         Target::Stdout => eprintln!("{text}"),
-        Target::File(_) => println!("{text}"),
+        Target::File(_) => say(text),
     };
     if args.check {
         let report = check_bytes(&bytes, &args.name(), &args.engine, None)?;

@@ -1,9 +1,16 @@
 //! Files written whole or not at all.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+
+/// Prints a line to standard output. A reader that has gone away (`| head`) is no error.
+pub fn say(text: impl Display) {
+    // There is nobody left to tell that nobody listens.
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
 
 /// Where a command writes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
+use super::output::say;
 use super::progress::Progress;
 use super::{Exit, Failure};
 use crate::runtime::discover::{Origin, Search, find};
@@ -62,12 +63,12 @@ fn list(runtime: Option<PathBuf>) -> Result<Exit, Failure> {
             Ok(()) => String::new(),
             Err(why) => format!("\n    not usable: {why}"),
         };
-        println!("ONNX Runtime {version}{cuda} ({origin})\n    {}{usable}", found.library.display());
+        say(format!("ONNX Runtime {version}{cuda} ({origin})\n    {}{usable}", found.library.display()));
     }
     if all.is_empty() {
-        println!("no ONNX Runtime found; `ibgraph runtime install` fetches one");
+        say("no ONNX Runtime found; `ibgraph runtime install` fetches one");
     }
-    println!("rten (embedded), always there");
+    say("rten (embedded), always there");
     Ok(Exit::Good)
 }
 
@@ -89,7 +90,7 @@ fn add(cuda: bool, force: bool, python: Option<PathBuf>) -> Result<Exit, Failure
     })?;
     drop(progress);
     let version = installed.version.as_deref().unwrap_or("");
-    println!("ONNX Runtime {version} is at {}", installed.library.display());
+    say(format!("ONNX Runtime {version} is at {}", installed.library.display()));
     Ok(Exit::Good)
 }
 
