@@ -3,8 +3,8 @@
 //! Where the rooms meet: [`emit`] runs the whole way from a [`Loss`] to bytes; [`open`] finds in a file the loss that
 //! it claims to compute. Invariant: `open(emit(loss))` gives the loss back.
 
-use crate::loss::metadata::{self, CLASS_WEIGHTS, MetadataError};
-use crate::loss::{Loss, LossSpec};
+use crate::loss::metadata::{self, CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS, MetadataError};
+use crate::loss::{Loss, LossSpec, Tables};
 use crate::lower;
 use crate::onnx::messages::{GraphProto, ModelProto};
 use crate::onnx::{self, ReadError, Versions, WriteOptions};
@@ -73,10 +73,17 @@ pub fn open(bytes: &[u8]) -> Result<Artifact, ArtifactError> {
     let Some(text) = entry.and_then(|e| e.value.as_deref()) else {
         return Err(ArtifactError::NoSpecification);
     };
-    let stored = model.graph.iter().flat_map(|g| &g.initializer);
-    let weights = stored.into_iter().find(|t| t.name.as_deref() == Some(CLASS_WEIGHTS));
-    let weights = weights.map(Tensor::try_from).transpose()?.map(|t| t.to_f64_vec());
-    let loss = metadata::from_json(text, weights)?;
+    let table = |name: &str| -> Result<Option<Vec<f64>>, ReadError> {
+        let mut stored = model.graph.iter().flat_map(|g| &g.initializer);
+        let found = stored.find(|t| t.name.as_deref() == Some(name));
+        Ok(found.map(Tensor::try_from).transpose()?.map(|t| t.to_f64_vec()))
+    };
+    let tables = Tables {
+        class_weights: table(CLASS_WEIGHTS)?,
+        logit_bias: table(LOGIT_BIAS)?,
+        label_margin: table(LABEL_MARGIN)?,
+    };
+    let loss = metadata::from_json(text, tables)?;
     Ok(Artifact { model, loss })
 }
 

@@ -4,6 +4,7 @@
 //! reference evaluates. Invariant: a [`Loss`] is complete and consistent; no later stage finds a name or an option
 //! that it cannot honour.
 
+pub mod adjust;
 pub mod builtin;
 pub mod expr;
 pub mod interface;
@@ -12,8 +13,9 @@ pub mod reference;
 pub mod spec;
 pub mod weights;
 
+pub use adjust::{AdjustError, Tables};
 pub use interface::{ClassWeighting, Dim, FeatureInput, InfluenceGradient, Interface, InterfaceError, Port};
-pub use spec::{LossSpec, Quantity, Reduction, SpecError};
+pub use spec::{LossSpec, Quantity, Reduction, SpecError, WeightScheme};
 pub use weights::{ClassWeights, WeightsError};
 
 /// A loss with everything decided: the formula, its parameters, and what the graph looks like from outside.
@@ -21,22 +23,36 @@ pub use weights::{ClassWeights, WeightsError};
 pub struct Loss {
     spec: LossSpec,
     interface: Interface,
-    class_weights: Option<Vec<f64>>,
+    tables: Tables,
+    scale: f64,
 }
 
 impl Loss {
-    /// Puts a loss together. `class_weights` `[C]` is stored in the graph; `None` where every class weighs 1 or where
-    /// the weights are a runtime input.
+    /// Puts a loss together whose logits are not adjusted by class. `class_weights` `[C]` is stored in the graph; `None`
+    /// where every class weighs 1 or where the weights are a runtime input.
     ///
     /// # Errors
     /// Options that contradict the formula or each other.
     pub fn new(
         spec: LossSpec,
-        mut interface: Interface,
+        interface: Interface,
         class_weights: Option<Vec<f64>>,
     ) -> Result<Self, InterfaceError> {
-        interface.settle(&spec, class_weights.as_deref())?;
-        Ok(Self { spec, interface, class_weights })
+        Self::with_tables(spec, interface, Tables { class_weights, ..Tables::default() })
+    }
+
+    /// Puts a loss together with all that it stores for each class.
+    ///
+    /// # Errors
+    /// Options that contradict the formula or each other, and tables that the formula has no use for or lacks.
+    pub fn with_tables(
+        spec: LossSpec,
+        mut interface: Interface,
+        tables: Tables,
+    ) -> Result<Self, InterfaceError> {
+        interface.settle(&spec, &tables)?;
+        let scale = adjust::scale(&spec)?;
+        Ok(Self { spec, interface, tables, scale })
     }
 
     /// The formula.
@@ -49,9 +65,19 @@ impl Loss {
         &self.interface
     }
 
+    /// What the graph stores for each class.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// Class weights `[C]` stored in the graph.
     pub fn class_weights(&self) -> Option<&[f64]> {
-        self.class_weights.as_deref()
+        self.tables.class_weights.as_deref()
+    }
+
+    /// Factor of all logits.
+    pub fn scale(&self) -> f64 {
+        self.scale
     }
 
     /// Whether the graph has the input `features`.

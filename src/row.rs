@@ -12,5 +12,5 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{Compiled, Roots, compile};
+pub use compile::{Compiled, Roots, Smoothing, compile};
 pub use program::{RowInput, RowProgram, Step, StepId, UnaryOp};

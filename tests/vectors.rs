@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ibgraph::artifact;
 use ibgraph::check::{Report, check, compare, read_directory};
 use ibgraph::loss::reference::{Batch, evaluate};
-use ibgraph::loss::{ClassWeighting, ClassWeights, InfluenceGradient, Interface, Loss, builtin};
+use ibgraph::loss::{ClassWeighting, ClassWeights, InfluenceGradient, Interface, Loss, Tables, builtin};
 use ibgraph::onnx::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, Versions};
 use ibgraph::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
 use ibgraph::tensor::{DType, Tensor};
@@ -28,6 +28,8 @@ struct Case {
     gamma: Option<f64>,
     beta: Option<f64>,
     influence_gradient: Option<String>,
+    max_margin: Option<f64>,
+    scale: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +46,7 @@ fn directories() -> Vec<PathBuf> {
         .filter(|path| path.is_dir() && builtin::names().contains(&case(path).loss.as_str()))
         .collect();
     found.sort();
-    assert!(found.len() >= 32, "only {} vectors", found.len());
+    assert!(found.len() == 36, "{} vectors", found.len());
     found
 }
 
@@ -55,7 +57,14 @@ fn case(dir: &Path) -> Case {
 
 fn loss(case: &Case, dtype: DType) -> Loss {
     let mut spec = builtin::load(&case.loss).unwrap().unwrap();
-    for (name, value) in [("alpha", case.alpha), ("epsilon", case.epsilon), ("gamma", case.gamma)] {
+    let parameters = [
+        ("alpha", case.alpha),
+        ("epsilon", case.epsilon),
+        ("gamma", case.gamma),
+        ("max_margin", case.max_margin),
+        ("scale", case.scale),
+    ];
+    for (name, value) in parameters {
         if let Some(value) = value {
             spec.set(name, value).unwrap();
         }
@@ -75,7 +84,8 @@ fn loss(case: &Case, dtype: DType) -> Loss {
     if case.influence_gradient.as_deref() == Some("stopped") {
         interface.influence_gradient = InfluenceGradient::Stopped;
     }
-    Loss::new(spec, interface, weights).unwrap()
+    let tables = Tables::new(&spec, weights, Some(&case.class_counts), case.shape.classes).unwrap();
+    Loss::with_tables(spec, interface, tables).unwrap()
 }
 
 fn onnx_runtime() -> OrtEngine {

@@ -1,7 +1,7 @@
 //! Whether a model's ports are those of the loss that it claims to compute.
 
 use crate::artifact::Artifact;
-use crate::loss::{ClassWeighting, Dim, Port, metadata::CLASS_WEIGHTS};
+use crate::loss::{Dim, Port};
 use crate::onnx::messages::{DimensionProto, ValueInfoProto};
 use crate::onnx::{NEWEST_OPSET, OLDEST_OPSET};
 use crate::tensor::DType;
@@ -15,10 +15,6 @@ pub(super) fn problems(artifact: &Artifact) -> Vec<String> {
     let inputs = graph.input.iter().filter(|i| !stored.contains(&i.name.as_deref().unwrap_or("")));
     compare_ports("input", &artifact.loss.inputs(), &inputs.collect::<Vec<_>>(), &mut found);
     compare_ports("output", &artifact.loss.outputs(), &graph.output.iter().collect::<Vec<_>>(), &mut found);
-    let weighted = artifact.loss.interface().class_weighting == ClassWeighting::Stored;
-    if weighted && !stored.contains(&CLASS_WEIGHTS) {
-        found.push(format!("the initializer `{CLASS_WEIGHTS}` is missing"));
-    }
     found.extend(opset_problem(artifact));
     found
 }

@@ -13,7 +13,7 @@ use super::{Exit, Failure};
 use crate::artifact;
 use crate::loss::{
     ClassWeighting, ClassWeights, FeatureInput, InfluenceGradient, Interface, Loss, LossSpec, Reduction,
-    builtin,
+    Tables, WeightScheme, builtin,
 };
 use crate::onnx::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, Versions};
 use crate::tensor::DType;
@@ -27,7 +27,7 @@ const DEFAULT_BETA: f64 = 0.9999;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A built-in loss (ib, ib-focal, cross-entropy) or a YAML file with a formula
+    /// A built-in loss (ib, ib-focal, cross-entropy, …) or a YAML file with a formula
     #[arg(default_value = "ib")]
     loss: String,
     /// Number of classes C; not needed with --class-counts or a weights file
@@ -40,8 +40,10 @@ pub struct Args {
     #[arg(long, value_name = "LIST|FILE")]
     class_counts: Option<String>,
     /// none; inverse: 1/n, normalised to sum to C; effective: (1-beta)/(1-beta^n), likewise; or a file of weights
-    #[arg(long, value_name = "none|inverse|effective|FILE", default_value = "none")]
-    class_weights: String,
+    ///
+    /// The loss's own way if not given: effective for ib-cb, class-balanced and ldam-drw, none for the others.
+    #[arg(long, value_name = "none|inverse|effective|FILE")]
+    class_weights: Option<String>,
     /// Set a parameter of the loss, or beta of the effective-number weights (may be repeated)
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -157,13 +159,18 @@ impl Args {
 
     fn loss(&self) -> Result<Loss, Failure> {
         let mut spec = load(&self.loss)?;
-        let effective = self.class_weights == "effective";
-        let beta = self.set_parameters(&mut spec, effective)?;
+        let scheme = self.class_weights.as_deref().unwrap_or(match spec.class_weights {
+            _ if self.runtime_input.iter().any(|name| name == "class_weights") => "none",
+            WeightScheme::None => "none",
+            WeightScheme::Inverse => "inverse",
+            WeightScheme::Effective => "effective",
+        });
+        let beta = self.set_parameters(&mut spec, scheme == "effective")?;
         let counts = match &self.class_counts {
             Some(text) => Some(one_a_class("--class-counts", text)?),
             None => None,
         };
-        let weights = self.weights(beta)?;
+        let weights = weights(scheme, beta)?;
         let classes = self.class_number(counts.as_deref(), &weights)?;
         let mut interface = Interface::new(classes, &spec);
         self.fill(&mut interface);
@@ -177,7 +184,8 @@ impl Args {
             }
             interface.class_weighting = ClassWeighting::Stored;
         }
-        Loss::new(spec, interface, resolved).map_err(Failure::usage)
+        let tables = Tables::new(&spec, resolved, counts.as_deref(), classes).map_err(Failure::usage)?;
+        Loss::with_tables(spec, interface, tables).map_err(Failure::usage)
     }
 
     /// Sets parameters; returns β.
@@ -201,15 +209,6 @@ impl Args {
             }
         }
         Ok(beta)
-    }
-
-    fn weights(&self, beta: f64) -> Result<ClassWeights, Failure> {
-        Ok(match self.class_weights.as_str() {
-            "none" => ClassWeights::None,
-            "inverse" => ClassWeights::Inverse,
-            "effective" => ClassWeights::Effective { beta },
-            file => ClassWeights::Given(one_a_class("--class-weights", file)?),
-        })
     }
 
     fn class_number(&self, counts: Option<&[f64]>, weights: &ClassWeights) -> Result<usize, Failure> {
@@ -241,6 +240,15 @@ impl Args {
             }
         }
     }
+}
+
+fn weights(scheme: &str, beta: f64) -> Result<ClassWeights, Failure> {
+    Ok(match scheme {
+        "none" => ClassWeights::None,
+        "inverse" => ClassWeights::Inverse,
+        "effective" => ClassWeights::Effective { beta },
+        file => ClassWeights::Given(one_a_class("--class-weights", file)?),
+    })
 }
 
 /// A built-in loss by name, or else a YAML file.

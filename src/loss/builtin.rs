@@ -2,11 +2,29 @@
 
 use super::spec::{LossSpec, SpecError};
 
+/// Embeds `graphs/NAME.yaml` of each name.
+macro_rules! sources {
+    ($($name:literal),* $(,)?) => {
+        [$((
+            $name,
+            concat!("graphs/", $name, ".yaml"),
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/graphs/", $name, ".yaml")),
+        )),*]
+    };
+}
+
 /// Name, file and source text of every built-in loss, in the order they are listed.
-const SOURCES: [(&str, &str, &str); 3] = [
-    ("ib", "graphs/ib.yaml", include_str!("../../graphs/ib.yaml")),
-    ("ib-focal", "graphs/ib-focal.yaml", include_str!("../../graphs/ib-focal.yaml")),
-    ("cross-entropy", "graphs/cross-entropy.yaml", include_str!("../../graphs/cross-entropy.yaml")),
+const SOURCES: [(&str, &str, &str); 10] = sources![
+    "ib",
+    "ib-cb",
+    "ib-focal",
+    "cross-entropy",
+    "class-balanced",
+    "focal",
+    "ldam",
+    "ldam-drw",
+    "balanced-softmax",
+    "logit-adjusted",
 ];
 
 /// Names of the built-in losses.

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+mod evaluate;
 mod parse;
 mod print;
 

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::adjust::{self, AdjustError, Tables};
 use super::expr::suggest;
-use super::spec::{LossSpec, Quantity, Reduction};
+use super::spec::{LogitFormulas, LossSpec, Quantity, Reduction};
 use crate::tensor::DType;
 
 mod ports;
@@ -83,6 +84,12 @@ pub struct Interface {
 #[error("{0}")]
 pub struct InterfaceError(String);
 
+impl From<AdjustError> for InterfaceError {
+    fn from(error: AdjustError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl Interface {
     /// The options that `ibgraph emit` has without flags.
     pub fn new(classes: usize, spec: &LossSpec) -> Self {
@@ -102,8 +109,9 @@ impl Interface {
     }
 
     /// Checks the options against the formula and fills in the default outputs.
-    pub(super) fn settle(&mut self, spec: &LossSpec, weights: Option<&[f64]>) -> Result<(), InterfaceError> {
-        self.check_sizes(weights)?;
+    pub(super) fn settle(&mut self, spec: &LossSpec, tables: &Tables) -> Result<(), InterfaceError> {
+        self.check_sizes(tables.class_weights.as_deref())?;
+        self.check_adjustment(spec, tables)?;
         self.check_parameters(spec)?;
         self.settle_outputs(spec)?;
         if self.influence_gradient == InfluenceGradient::Stopped && !spec.row.contains_key(INFLUENCE_WEIGHT) {
@@ -141,6 +149,34 @@ impl Interface {
                 fail(format!("{} class weights for {} classes; give one a class", w.len(), self.classes))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn check_adjustment(&self, spec: &LossSpec, tables: &Tables) -> Result<(), InterfaceError> {
+        let wanted = [
+            ("bias", spec.logits.bias.is_some(), &tables.logit_bias),
+            ("margin", spec.logits.margin.is_some(), &tables.label_margin),
+        ];
+        for (what, wanted, table) in wanted {
+            let found = table.as_ref().map(Vec::len);
+            if wanted != found.is_some() || found.is_some_and(|n| n != self.classes) {
+                return fail(format!("the loss `{}` needs one logit {what} a class", spec.name));
+            }
+        }
+        if self.enabled_input && spec.logits != LogitFormulas::default() {
+            return fail(format!(
+                "--runtime-input enabled: plain cross entropy needs the logits as they are, and `{}` adjusts them; \
+                 write a second file with the loss cross-entropy for the first phase",
+                spec.name
+            ));
+        }
+        let fixed = adjust::names(spec);
+        match self.runtime_parameters.iter().find(|name| fixed.contains(&name.as_str())) {
+            Some(name) => fail(format!(
+                "--runtime-input {name}: the adjusted logits of `{}` are made from it when the graph is written",
+                spec.name
+            )),
+            None => Ok(()),
         }
     }
 

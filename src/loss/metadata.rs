@@ -3,12 +3,16 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Interface, InterfaceError, Loss, LossSpec, SpecError};
+use super::{Interface, InterfaceError, Loss, LossSpec, SpecError, Tables};
 
 /// Key of the specification in `metadata_props`.
 pub const KEY: &str = "ibgraph.loss";
 /// Name of the initializer or input that holds the class weights.
 pub const CLASS_WEIGHTS: &str = "class_weights";
+/// Name of the initializer that holds the biases of the logits.
+pub const LOGIT_BIAS: &str = "logit_bias";
+/// Name of the initializer that holds the margins of the label's logit.
+pub const LABEL_MARGIN: &str = "label_margin";
 /// Version of the JSON form that this program writes and the newest that it reads.
 const FORMAT: u32 = 1;
 
@@ -49,6 +53,8 @@ struct Source {
     row: IndexMap<String, String>,
     loss: String,
     reduction: super::Reduction,
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    logits: IndexMap<String, String>,
 }
 
 /// The JSON text of a loss. Class weights are not in it: they are the file's initializer `class_weights`.
@@ -67,17 +73,25 @@ pub fn to_json(loss: &Loss) -> Result<String, MetadataError> {
             row: spec.row.iter().map(|(k, f)| (k.clone(), f.text.clone())).collect(),
             loss: spec.loss.text.clone(),
             reduction: spec.reduction,
+            logits: logit_formulas(spec),
         },
         interface: loss.interface().clone(),
     };
     Ok(serde_json::to_string(&document)?)
 }
 
-/// The loss of a JSON text, with the class weights found in the file.
+fn logit_formulas(spec: &LossSpec) -> IndexMap<String, String> {
+    let logits = &spec.logits;
+    let all = [("scale", &logits.scale), ("margin", &logits.margin), ("bias", &logits.bias)];
+    let given = all.into_iter().filter_map(|(name, f)| Some((name.to_owned(), f.as_ref()?.text.clone())));
+    given.collect()
+}
+
+/// The loss of a JSON text, with the tables found in the file.
 ///
 /// # Errors
 /// Damaged, newer, or contradictory text.
-pub fn from_json(text: &str, class_weights: Option<Vec<f64>>) -> Result<Loss, MetadataError> {
+pub fn from_json(text: &str, tables: Tables) -> Result<Loss, MetadataError> {
     #[derive(Deserialize)]
     struct Version {
         format: u32,
@@ -90,7 +104,7 @@ pub fn from_json(text: &str, class_weights: Option<Vec<f64>>) -> Result<Loss, Me
     // JSON is YAML, so the formula is read and checked by the one reader.
     let yaml = serde_json::to_string(&document.loss)?;
     let spec = LossSpec::from_yaml(KEY, &yaml)?;
-    Ok(Loss::new(spec, document.interface, class_weights)?)
+    Ok(Loss::with_tables(spec, document.interface, tables)?)
 }
 
 /// A [`crate::tensor::DType`] by its ONNX name.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::expr::{self, Expr, ExprKind, FormulaError, suggest};
 
 mod error;
+mod names;
 mod yaml;
 
 pub use error::SpecError;
@@ -30,11 +31,13 @@ pub enum Quantity {
     FeatureL1,
     /// Class weight of the label; 1 where no class weights are asked for.
     ClassWeight,
+    /// Mean over the classes of -log p, for label smoothing.
+    MeanNll,
 }
 
 impl Quantity {
     /// Every quantity with the name it has in a formula.
-    pub const ALL: [(&'static str, Quantity); 7] = [
+    pub const ALL: [(&'static str, Quantity); 8] = [
         ("nll", Quantity::Nll),
         ("p", Quantity::P),
         ("q", Quantity::Q),
@@ -42,7 +45,12 @@ impl Quantity {
         ("margin", Quantity::Margin),
         ("feature_l1", Quantity::FeatureL1),
         ("class_weight", Quantity::ClassWeight),
+        ("mean_nll", Quantity::MeanNll),
     ];
+
+    /// The quantities that depend on the logits.
+    pub const OF_LOGITS: [Quantity; 6] =
+        [Quantity::Nll, Quantity::P, Quantity::Q, Quantity::ErrorL1, Quantity::Margin, Quantity::MeanNll];
 
     /// The quantity of this name, if there is one.
     pub fn named(name: &str) -> Option<Quantity> {
@@ -73,6 +81,8 @@ pub struct Parameter {
     pub above: Option<f64>,
     /// The value must not be less than this.
     pub at_least: Option<f64>,
+    /// The value must not be greater than this.
+    pub at_most: Option<f64>,
 }
 
 impl Parameter {
@@ -82,12 +92,15 @@ impl Parameter {
         if !value.is_finite() {
             return Err(format!("{name} is {value}; it must be a finite number"));
         }
-        match (self.above, self.at_least) {
-            (Some(bound), _) if value <= bound => Err(format!("{name} is {value}; it must be above {bound}")),
-            (_, Some(bound)) if value < bound => {
-                Err(format!("{name} is {value}; it must be at least {bound}"))
-            }
-            _ => Ok(()),
+        let fails = |bound: Option<f64>, kept: fn(f64, f64) -> bool| bound.filter(|b| !kept(value, *b));
+        let broken = [
+            ("above", fails(self.above, |v, b| v > b)),
+            ("at least", fails(self.at_least, |v, b| v >= b)),
+            ("at most", fails(self.at_most, |v, b| v <= b)),
+        ];
+        match broken.iter().find_map(|(relation, bound)| Some((relation, (*bound)?))) {
+            Some((relation, bound)) => Err(format!("{name} is {value}; it must be {relation} {bound}")),
+            None => Ok(()),
         }
     }
 }
@@ -124,6 +137,35 @@ pub struct LossSpec {
     pub loss: Formula,
     /// Default reduction.
     pub reduction: Reduction,
+    /// What is done to the logits first.
+    pub logits: LogitFormulas,
+    /// Default way to weigh classes.
+    pub class_weights: WeightScheme,
+}
+
+/// Formulas of the adjusted logits, scale · (z + bias - margin · onehot). Each is over the parameters; bias and margin
+/// are one value a class, and also over `class_count`, `class_prior` and `rarest_count`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogitFormulas {
+    /// Factor of all logits.
+    pub scale: Option<Formula>,
+    /// Taken off the label's logit.
+    pub margin: Option<Formula>,
+    /// Added to every logit.
+    pub bias: Option<Formula>,
+}
+
+/// A way to weigh classes by their counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WeightScheme {
+    /// Every class weighs 1.
+    #[default]
+    None,
+    /// 1/n
+    Inverse,
+    /// (1-β)/(1-βⁿ)
+    Effective,
 }
 
 impl LossSpec {
@@ -166,56 +208,6 @@ impl LossSpec {
             }
         }
         false
-    }
-
-    /// Checks names, and that no `row` entry needs itself. The error names the entry (`None`: `loss`).
-    fn check_names(&self) -> Result<(), (Option<&str>, FormulaError)> {
-        for (entry, formula) in self.formulas() {
-            for (name, span) in formula.expr.names() {
-                self.check_name(name).map_err(|m| (entry, FormulaError::new(span.clone(), m)))?;
-            }
-        }
-        for name in self.row.keys() {
-            self.check_circle(name, &mut vec![name]).map_err(|e| (Some(name.as_str()), e))?;
-        }
-        Ok(())
-    }
-
-    fn formulas(&self) -> impl Iterator<Item = (Option<&str>, &Formula)> {
-        let row = self.row.iter().map(|(name, f)| (Some(name.as_str()), f));
-        row.chain([(None, &self.loss)])
-    }
-
-    fn check_name(&self, name: &str) -> Result<(), String> {
-        let known = Quantity::named(name).is_some()
-            || self.parameters.contains_key(name)
-            || self.row.contains_key(name);
-        if known {
-            return Ok(());
-        }
-        let mut names: Vec<&str> = Quantity::ALL.iter().map(|(n, _)| *n).collect();
-        names.extend(self.parameters.keys().map(String::as_str));
-        names.extend(self.row.keys().map(String::as_str));
-        Err(format!("unknown name `{name}`{}", suggest(name, &names)))
-    }
-
-    fn check_circle<'a>(&'a self, name: &str, path: &mut Vec<&'a str>) -> Result<(), FormulaError> {
-        for (used, span) in self.row[name].expr.names() {
-            let Some((used, _)) = self.row.get_key_value(used) else {
-                continue;
-            };
-            if path.contains(&used.as_str()) {
-                path.push(used);
-                return Err(FormulaError::new(
-                    span.clone(),
-                    format!("`row` entries need each other in a circle: {}", path.join(" -> ")),
-                ));
-            }
-            path.push(used);
-            self.check_circle(used, path)?;
-            path.pop();
-        }
-        Ok(())
     }
 }
 

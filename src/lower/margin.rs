@@ -10,6 +10,15 @@ use crate::tensor::DType;
 /// does not overflow. Above it q is 1 and the cross entropy is u, both to all digits of float64.
 const LARGEST_EXPONENT: f64 = 88.0;
 
+/// How logits are adjusted: scale · (z + bias - margin · onehot).
+pub(super) struct Adjustment {
+    pub scale: f64,
+    /// Table `[C]`, float64.
+    pub bias: Option<ValueId>,
+    /// Table `[C]`, float64.
+    pub margin: Option<ValueId>,
+}
+
 /// What a row's other classes say.
 pub(super) struct Margin {
     /// softmax over the classes other than the label, `[N, C]`; meaningless at the label
@@ -18,11 +27,17 @@ pub(super) struct Margin {
     pub u: ValueId,
     /// e^min(u, 88), `[N, 1]`
     exp: ValueId,
+    /// as given, `[N, C]`
+    logits: ValueId,
+    /// the label's logit, `[N, 1]`
+    of_label: ValueId,
+    /// int64 `[N, 1]`
+    class: ValueId,
 }
 
 impl Margin {
     /// `logits` `[N, C]` in the matrix type, `class` int64 `[N, 1]`.
-    pub fn new(b: &mut Builder, logits: ValueId, class: ValueId) -> Self {
+    pub fn new(b: &mut Builder, logits: ValueId, class: ValueId, adjustment: &Adjustment) -> Self {
         let of_label = b.node(Op::GatherElements, &[logits, class]);
         let matrix = b.ty(logits).dtype;
         // The label's logit makes way for the lowest finite number. It drops out of the softmax, and where every other
@@ -30,18 +45,43 @@ impl Margin {
         let lowest = b.scalar(matrix, if matrix == DType::F64 { f64::MIN } else { f64::from(f32::MIN) });
         let lowest = b.binary(BinaryOp::Min, of_label, lowest);
         let other_logits = b.node(Op::ScatterElements, &[logits, class, lowest]);
-        let others = b.node(Op::Softmax, &[other_logits]);
-        // logsumexp = max(z) - ln max(softmax(z)): ReduceMax is fast where ReduceLogSumExp is not.
         let highest = b.reduce(ReduceOp::Max, other_logits, Some(1));
+        let (adjusted, above_highest) = adjustment.apply(b, other_logits, highest);
+        let others = b.node(Op::Softmax, &[adjusted]);
+        // logsumexp = max(z) - ln max(softmax(z)): ReduceMax is fast where ReduceLogSumExp is not.
         let share = b.reduce(ReduceOp::Max, others, Some(1));
-        let [highest, of_label, share] = [highest, of_label, share].map(|v| b.cast(v, DType::F64));
-        let lead = b.binary(BinaryOp::Sub, highest, of_label);
+        let [highest, label, share] = [highest, of_label, share].map(|v| b.cast(v, DType::F64));
+        let mut lead = b.binary(BinaryOp::Sub, highest, label);
+        lead = adjustment.lead(b, lead, above_highest, class);
         let log_share = b.unary(UnaryOp::Log, share);
         let u = b.binary(BinaryOp::Sub, lead, log_share);
         let largest = b.scalar(DType::F64, LARGEST_EXPONENT);
         let bounded = b.binary(BinaryOp::Min, u, largest);
         let exp = b.unary(UnaryOp::Exp, bounded);
-        Self { others, u, exp }
+        Self { others, u, exp, logits, of_label, class }
+    }
+
+    /// Mean over the classes of -log p, `[N, 1]`: nll - mean of (z'_j - z'_y), where
+    /// z'_j - z'_y = scale · (z_j - z_y + bias_j - bias_y + margin_y) for j ≠ y.
+    pub fn mean_nll(&self, b: &mut Builder, adjustment: &Adjustment, classes: usize) -> ValueId {
+        let lead = b.binary(BinaryOp::Sub, self.logits, self.of_label);
+        let total = b.reduce(ReduceOp::Sum, lead, Some(1));
+        let mut total = b.cast(total, DType::F64);
+        if let Some(bias) = adjustment.bias {
+            let sum = b.reduce(ReduceOp::Sum, bias, None);
+            let of_label = b.node(Op::Gather, &[bias, self.class]);
+            let of_label = scaled(b, of_label, classes as f64);
+            let others = b.binary(BinaryOp::Sub, sum, of_label);
+            total = b.binary(BinaryOp::Add, total, others);
+        }
+        if let Some(margin) = adjustment.margin {
+            let of_label = b.node(Op::Gather, &[margin, self.class]);
+            let of_label = scaled(b, of_label, classes as f64 - 1.0);
+            total = b.binary(BinaryOp::Add, total, of_label);
+        }
+        let mean = scaled(b, total, adjustment.scale / classes as f64);
+        let nll = self.nll(b);
+        b.binary(BinaryOp::Sub, nll, mean)
     }
 
     /// Any float64 column, for a shape.
@@ -81,6 +121,63 @@ impl Margin {
         let log_p = b.unary(UnaryOp::Neg, nll);
         b.unary(UnaryOp::Exp, log_p)
     }
+}
+
+impl Adjustment {
+    fn is_plain(&self) -> bool {
+        self.scale == 1.0 && self.bias.is_none()
+    }
+
+    /// scale · (logits - highest + bias) `[N, C]`, and its maximum `[N, 1]` where that is not 0. The highest logit is
+    /// taken off first: what is added to a large number loses its digits. The margin is the label's alone.
+    fn apply(&self, b: &mut Builder, logits: ValueId, highest: ValueId) -> (ValueId, Option<ValueId>) {
+        if self.is_plain() {
+            return (logits, None);
+        }
+        let matrix = b.ty(logits).dtype;
+        let mut adjusted = b.binary(BinaryOp::Sub, logits, highest);
+        adjusted = scaled(b, adjusted, self.scale);
+        let Some(bias) = self.bias else {
+            return (adjusted, None);
+        };
+        let bias = scaled(b, bias, self.scale);
+        let bias = b.cast(bias, matrix);
+        adjusted = b.binary(BinaryOp::Add, adjusted, bias);
+        let above = b.reduce(ReduceOp::Max, adjusted, Some(1));
+        (adjusted, Some(b.cast(above, DType::F64)))
+    }
+
+    /// The lead of the highest other logit over the label's, both adjusted, `[N, 1]`.
+    fn lead(
+        &self,
+        b: &mut Builder,
+        lead: ValueId,
+        above_highest: Option<ValueId>,
+        class: ValueId,
+    ) -> ValueId {
+        let mut lead = lead;
+        for (table, op) in [(self.bias, BinaryOp::Sub), (self.margin, BinaryOp::Add)] {
+            if let Some(table) = table {
+                let of_label = b.node(Op::Gather, &[table, class]);
+                lead = b.binary(op, lead, of_label);
+            }
+        }
+        lead = scaled(b, lead, self.scale);
+        match above_highest {
+            Some(above) => b.binary(BinaryOp::Add, lead, above),
+            None => lead,
+        }
+    }
+}
+
+/// a · factor
+fn scaled(b: &mut Builder, a: ValueId, factor: f64) -> ValueId {
+    if factor == 1.0 {
+        return a;
+    }
+    let dtype = b.ty(a).dtype;
+    let factor = b.scalar(dtype, factor);
+    b.binary(BinaryOp::Mul, a, factor)
 }
 
 /// 1 - e^a without cancellation, `[N, 1]`.

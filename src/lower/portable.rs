@@ -4,10 +4,11 @@
 //! logits_grad = ∂L/∂u · (r - onehot), features_grad = ∂L/∂h · sign(features).
 
 use super::labels::{Labels, ones};
-use super::margin::Margin;
+use super::margin::{Adjustment, Margin};
 use super::row::RowSources;
 use crate::graph::{BinaryOp, Builder, Dim, Graph, Op, ReduceOp, TensorType, UnaryOp, ValueId};
-use crate::loss::{self, ClassWeighting, FeatureInput, Loss, Reduction, metadata::CLASS_WEIGHTS};
+use crate::loss::metadata::{CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS};
+use crate::loss::{self, FeatureInput, Loss, Reduction};
 use crate::row::{Compiled, Roots, StepId, compile};
 use crate::tensor::{DType, Tensor, TensorData};
 
@@ -16,15 +17,23 @@ pub(super) fn lower(loss: &Loss) -> Graph {
     let ports = Ports::declare(&mut b, loss);
     let logits = b.cast(ports.get("logits"), matrix_type(loss));
     let labels = Labels::new(&mut b, loss.interface(), ports.get("labels"));
-    let margin = Margin::new(&mut b, logits, labels.class);
+    let adjustment = Adjustment {
+        scale: loss.scale(),
+        bias: stored(&mut b, LOGIT_BIAS, &loss.tables().logit_bias),
+        margin: stored(&mut b, LABEL_MARGIN, &loss.tables().label_margin),
+    };
+    let margin = Margin::new(&mut b, logits, labels.class, &adjustment);
     let features = ports.find("features").map(|f| b.cast(f, matrix_type(loss)));
     let compiled = compile(loss);
     let sources = RowSources {
         loss,
         labels: &labels,
         margin: &margin,
+        adjustment: &adjustment,
         features,
-        class_weights: ports.find(CLASS_WEIGHTS).or_else(|| stored_weights(&mut b, loss)),
+        class_weights: ports
+            .find(CLASS_WEIGHTS)
+            .or_else(|| stored(&mut b, CLASS_WEIGHTS, &loss.tables().class_weights)),
         upstream: ports.find("loss_grad"),
         parameters: ports.0.clone(),
     };
@@ -81,13 +90,11 @@ fn dim(dim: &loss::Dim) -> Dim {
     }
 }
 
-fn stored_weights(b: &mut Builder, loss: &Loss) -> Option<ValueId> {
-    if loss.interface().class_weighting != ClassWeighting::Stored {
-        return None;
-    }
-    let weights = loss.class_weights()?.to_vec();
-    let tensor = Tensor::new(vec![weights.len()], TensorData::F64(weights));
-    Some(b.named_constant(CLASS_WEIGHTS, tensor.expect("a vector has its own length")))
+/// A table `[C]` as an initializer.
+fn stored(b: &mut Builder, name: &str, table: &Option<Vec<f64>>) -> Option<ValueId> {
+    let values = table.clone()?;
+    let tensor = Tensor::new(vec![values.len()], TensorData::F64(values));
+    Some(b.named_constant(name, tensor.expect("a vector has its own length")))
 }
 
 /// sign(a) as clip(a · largest number, -1, 1): exact for zeros and normal numbers, and a third of the time of ONNX
@@ -156,9 +163,19 @@ impl Rows<'_> {
 
     fn logits_grad(&self, b: &mut Builder, loss: &Loss, compiled: &Compiled) -> ValueId {
         // Products with r are finite where the slope is; they saturate below.
-        let slope = self.slope(b, loss, self.root(compiled, |r| r.by_margin), f64::from(f32::MAX));
-        let at_label = b.unary(UnaryOp::Neg, slope);
-        let scaled = b.binary(BinaryOp::Mul, self.margin.others, slope);
+        let largest = f64::from(f32::MAX);
+        let column = |b: &mut Builder, pick| self.slope(b, loss, self.root(compiled, pick), largest);
+        let (scaled, at_label) = if compiled.roots.smoothing.is_some() {
+            let others = column(b, |r| r.smoothing.map(|s| s.others));
+            let at_label = column(b, |r| r.smoothing.map(|s| s.label));
+            let shift = column(b, |r| r.smoothing.map(|s| s.shift));
+            let scaled = b.binary(BinaryOp::Mul, self.margin.others, others);
+            (b.binary(BinaryOp::Add, scaled, shift), at_label)
+        } else {
+            let slope = column(b, |r| r.by_margin);
+            let at_label = b.unary(UnaryOp::Neg, slope);
+            (b.binary(BinaryOp::Mul, self.margin.others, slope), at_label)
+        };
         let mut grad = b.node(Op::ScatterElements, &[scaled, self.labels.class, at_label]);
         if let Some(ignored) = self.labels.ignored {
             // Softmax of a NaN row is NaN, and so is its product with 0.

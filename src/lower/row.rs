@@ -1,7 +1,7 @@
 //! Steps of a row program as `[N, 1]` nodes in float64.
 
 use super::labels::Labels;
-use super::margin::{Margin, one_minus_exp};
+use super::margin::{Adjustment, Margin, one_minus_exp};
 use crate::graph::{BinaryOp, Builder, Op, ReduceOp, UnaryOp, ValueId};
 use crate::loss::expr;
 use crate::loss::{FeatureInput, Loss, Quantity};
@@ -13,6 +13,7 @@ pub(super) struct RowSources<'a> {
     pub loss: &'a Loss,
     pub labels: &'a Labels,
     pub margin: &'a Margin,
+    pub adjustment: &'a Adjustment,
     /// In the matrix type; `None` where the loss does not use features.
     pub features: Option<ValueId>,
     /// Table of class weights `[C]`.
@@ -75,6 +76,7 @@ impl RowSources<'_> {
                 let q = self.margin.q(b);
                 b.binary(BinaryOp::Add, q, q)
             }
+            Quantity::MeanNll => self.margin.mean_nll(b, self.adjustment, self.loss.interface().classes),
             Quantity::FeatureL1 => self.feature_norm(b),
             Quantity::ClassWeight => {
                 let table =

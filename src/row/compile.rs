@@ -29,32 +29,47 @@ pub struct Roots {
     pub row_loss: Option<StepId>,
     /// Its share of `loss`, to be summed over the rows.
     pub share: Option<StepId>,
-    /// dL/du
+    /// dL/du, times the scale of the logits
     pub by_margin: Option<StepId>,
     /// dL/dh
     pub by_norm: Option<StepId>,
+    /// The gradient's other parts where the loss uses the mean of -log p.
+    pub smoothing: Option<Smoothing>,
+}
+
+/// Parts of the gradient of the mean M of -log p, times the scale of the logits: dM/dz = p - 1/C. With them the
+/// gradient of a row is `others`·r + `shift` for the other classes, and `label` for the label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Smoothing {
+    /// dL/du + q·dL/dM
+    pub others: StepId,
+    /// -dL/du + p·dL/dM - dL/dM/C
+    pub label: StepId,
+    /// -dL/dM/C
+    pub shift: StepId,
 }
 
 /// Compiles a loss.
 pub fn compile(loss: &Loss) -> Compiled {
     let mut compiler = Compiler { loss, terms: Terms::default(), entries: HashMap::new() };
     let row_loss = compiler.expr(&loss.spec().loss.expr);
-    let on = compiler.roots(row_loss, loss.interface().reduction);
+    let on = compiler.roots(row_loss, loss.interface().reduction, false);
     let off = loss.interface().enabled_input.then(|| {
         let nll = compiler.quantity(Quantity::Nll);
         let reduction = match loss.interface().reduction {
             Reduction::WeightedMean => Reduction::Mean,
             other => other,
         };
-        compiler.roots(nll, reduction)
+        let smoothed = on.last().is_some_and(Option::is_some);
+        compiler.roots(nll, reduction, smoothed)
     });
     let names = loss.interface().outputs.iter().filter(|name| loss.spec().row.contains_key(*name));
     let entries: Vec<(String, TermId)> = names.map(|name| (name.clone(), compiler.name(name))).collect();
     compiler.finish(on, off, entries)
 }
 
-/// Terms of [`Roots`], in its order.
-type RootTerms = [Option<TermId>; 4];
+/// Terms of [`Roots`] and its [`Smoothing`], in their order.
+type RootTerms = [Option<TermId>; 7];
 
 struct Compiler<'a> {
     loss: &'a Loss,
@@ -63,7 +78,8 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn roots(&mut self, row_loss: TermId, reduction: Reduction) -> RootTerms {
+    /// The roots of a row loss. `smoothed` asks for the parts of [`Smoothing`] even where two of them are simple.
+    fn roots(&mut self, row_loss: TermId, reduction: Reduction, smoothed: bool) -> RootTerms {
         let interface = self.loss.interface();
         let seed = self.seed(reduction);
         let derivatives = derive(&mut self.terms, row_loss, seed);
@@ -71,12 +87,31 @@ impl Compiler<'_> {
         let share = self.terms.mul(row_loss, seed);
         let wants = |name| interface.has_output(name);
         let total = wants("loss") && !none;
+        let by_margin = self.terms.product(self.loss.scale(), &[derivatives.by_margin], &[]);
+        let smoothed = wants("logits_grad") && (smoothed || !self.terms.is_zero(derivatives.by_mean));
+        let smoothing = smoothed.then(|| self.smoothing(by_margin, derivatives.by_mean));
+        let [others, label, shift] = smoothing.map_or([None; 3], |parts| parts.map(Some));
         [
             (wants("row_loss") || wants("loss") && none).then_some(row_loss),
             total.then_some(share),
-            wants("logits_grad").then_some(derivatives.by_margin),
+            (wants("logits_grad") && !smoothed).then_some(by_margin),
             wants("features_grad").then_some(derivatives.by_norm),
+            others,
+            label,
+            shift,
         ]
+    }
+
+    fn smoothing(&mut self, by_margin: TermId, by_mean: TermId) -> [TermId; 3] {
+        let (p, q) = (self.quantity(Quantity::P), self.quantity(Quantity::Q));
+        let scale = self.loss.scale();
+        let by_others = self.terms.product(scale, &[q, by_mean], &[]);
+        let by_label = self.terms.product(scale, &[p, by_mean], &[]);
+        let shift = self.terms.product(-scale / self.loss.interface().classes as f64, &[by_mean], &[]);
+        let others = self.terms.add(by_margin, by_others);
+        let minus_margin = self.terms.neg(by_margin);
+        let label = self.terms.sum(0.0, &[minus_margin, by_label, shift]);
+        [others, label, shift]
     }
 
     /// dL/d(row loss).
@@ -176,8 +211,13 @@ impl Compiler<'_> {
         let (program, steps) = schedule(&self.terms, &wanted);
         let mut steps = steps.into_iter();
         let mut take = |terms: RootTerms| {
-            let [row_loss, share, by_margin, by_norm] = terms.map(|t| t.and_then(|_| steps.next()));
-            Roots { row_loss, share, by_margin, by_norm }
+            let [row_loss, share, by_margin, by_norm, others, label, shift] =
+                terms.map(|t| t.and_then(|_| steps.next()));
+            let smoothing = match (others, label, shift) {
+                (Some(others), Some(label), Some(shift)) => Some(Smoothing { others, label, shift }),
+                _ => None,
+            };
+            Roots { row_loss, share, by_margin, by_norm, smoothing }
         };
         let roots = take(on);
         let disabled = off.map(&mut take);

@@ -17,6 +17,8 @@ pub(super) struct Derivatives {
     pub by_margin: TermId,
     /// ∂/∂h
     pub by_norm: TermId,
+    /// ∂/∂(mean of -log p), held apart from u
+    pub by_mean: TermId,
 }
 
 /// Differentiates `root`, starting from `seed` = dL/d(root).
@@ -59,10 +61,11 @@ fn collect(terms: &mut Terms, of_input: &BTreeMap<RowInput, TermId>) -> Derivati
             by_margin.push(terms.product(sign, &over, &[]));
         }
     }
-    let by_norm = adjoint(Quantity::FeatureL1);
+    let [by_norm, by_mean] = [Quantity::FeatureL1, Quantity::MeanNll].map(adjoint);
     Derivatives {
         by_margin: terms.sum(0.0, &by_margin),
         by_norm: by_norm.unwrap_or_else(|| terms.constant(0.0)),
+        by_mean: by_mean.unwrap_or_else(|| terms.constant(0.0)),
     }
 }
 

@@ -97,7 +97,7 @@ impl RowProgram {
                 Step::Const(v) => *v,
                 Step::Input(input) => read(input),
                 Step::Unary(op, a) => op.apply(at(a)),
-                Step::Binary(op, a, b) => apply(*op, at(a), at(b)),
+                Step::Binary(op, a, b) => op.apply(at(a), at(b)),
                 Step::Min(a, b) => at(a).min(at(b)),
                 Step::Max(a, b) => at(a).max(at(b)),
             });
@@ -131,17 +131,6 @@ impl UnaryOp {
             UnaryOp::Sign => "sign",
             UnaryOp::OneMinusExp => "one_minus_exp",
         }
-    }
-}
-
-/// a op b in float64.
-pub(super) fn apply(op: BinaryOp, a: f64, b: f64) -> f64 {
-    match op {
-        BinaryOp::Add => a + b,
-        BinaryOp::Sub => a - b,
-        BinaryOp::Mul => a * b,
-        BinaryOp::Div => a / b,
-        BinaryOp::Pow => a.powf(b),
     }
 }
 

@@ -37,6 +37,7 @@ fn check(loss: &Loss, u: f64, h: f64) {
         RowInput::Quantity(Quantity::Margin) => u,
         RowInput::Quantity(Quantity::FeatureL1) => h,
         RowInput::Quantity(Quantity::ClassWeight) => 1.5,
+        RowInput::Quantity(Quantity::MeanNll) => (nll + (nll - u)) / 2.0,
         RowInput::Parameter(name) => loss.spec().parameters[name].value,
         RowInput::Count | RowInput::Upstream => 1.0,
         RowInput::WeightSum => 1.5,
@@ -55,7 +56,8 @@ fn check(loss: &Loss, u: f64, h: f64) {
 
 #[test]
 fn programs_agree_with_the_reference_at_every_margin() {
-    for name in builtin::names() {
+    // Losses whose logits are as they are: `check` makes a row of a given margin.
+    for name in ["ib", "ib-cb", "ib-focal", "cross-entropy", "class-balanced", "focal"] {
         for u in [-80.0, -40.0, -20.0, -5.0, -0.1, 0.0, 0.1, 5.0, 40.0, 80.0] {
             for h in [1e-6, 1.0, 32.0] {
                 check(&loss(built_in(name), |_| ()), u, h);

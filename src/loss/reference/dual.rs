@@ -10,7 +10,7 @@ pub(super) struct Slope {
     pub size: f64,
 }
 
-/// A value and its two partial derivatives.
+/// A value and its partial derivatives.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Dual {
     pub value: f64,
@@ -18,6 +18,8 @@ pub(super) struct Dual {
     pub du: Slope,
     /// ∂/∂h
     pub dh: Slope,
+    /// ∂/∂(mean of -log p), held apart from u
+    pub dm: Slope,
 }
 
 impl Slope {
@@ -40,12 +42,12 @@ impl Slope {
 
 impl Dual {
     pub fn constant(value: f64) -> Self {
-        Self { value, du: Slope::ZERO, dh: Slope::ZERO }
+        Self { value, du: Slope::ZERO, dh: Slope::ZERO, dm: Slope::ZERO }
     }
 
     /// f(self) with f' given.
     fn chain(self, value: f64, slope: f64) -> Self {
-        Self { value, du: self.du.times(slope), dh: self.dh.times(slope) }
+        Self { value, du: self.du.times(slope), dh: self.dh.times(slope), dm: self.dm.times(slope) }
     }
 
     fn plus(self, other: Self, sign: f64) -> Self {
@@ -53,6 +55,7 @@ impl Dual {
             value: self.value + sign * other.value,
             du: self.du.plus(other.du, sign),
             dh: self.dh.plus(other.dh, sign),
+            dm: self.dm.plus(other.dm, sign),
         }
     }
 
@@ -84,7 +87,12 @@ impl Dual {
     fn choose(self, other: Self, first: bool) -> Self {
         if self.value == other.value {
             let half = |a: Slope, b: Slope| a.plus(b, 1.0).times(0.5);
-            return Self { value: self.value, du: half(self.du, other.du), dh: half(self.dh, other.dh) };
+            return Self {
+                value: self.value,
+                du: half(self.du, other.du),
+                dh: half(self.dh, other.dh),
+                dm: half(self.dm, other.dm),
+            };
         }
         if first || self.value.is_nan() { self } else { other }
     }

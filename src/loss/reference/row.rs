@@ -23,14 +23,19 @@ pub(super) struct Row<'a> {
 pub(super) struct RowTerms {
     pub loss: Dual,
     pub entries: BTreeMap<String, f64>,
-    /// softmax over the other classes; 0 at the label
-    others: Vec<f64>,
+    /// ∂u/∂z of every class, `[C]`
+    by_u: Vec<f64>,
+    /// ∂(mean of -log p)/∂z of every class, `[C]`
+    by_mean: Vec<f64>,
 }
 
-/// Softmax of the logits of the other classes, and their margin over the label.
+/// What the adjusted logits of a row say.
 struct Margin {
     u: f64,
+    /// softmax over the other classes; 0 at the label
     others: Vec<f64>,
+    /// mean over the classes of -log p
+    mean_nll: f64,
 }
 
 impl Margin {
@@ -38,16 +43,30 @@ impl Margin {
         let other = |j: &usize| *j != label;
         let classes = 0..logits.len();
         let highest = classes.clone().filter(other).map(|j| logits[j]).fold(f64::NEG_INFINITY, f64::max);
-        if highest == f64::NEG_INFINITY {
-            return Self { u: f64::NEG_INFINITY, others: vec![0.0; logits.len()] };
+        let mut others = vec![0.0; logits.len()];
+        let mut u = f64::NEG_INFINITY;
+        if highest != f64::NEG_INFINITY {
+            let weight = |j: usize| if j == label { 0.0 } else { (logits[j] - highest).exp() };
+            others = classes.map(weight).collect();
+            let total: f64 = others.iter().sum();
+            others.iter_mut().for_each(|r| *r /= total);
+            u = (highest - logits[label]) + total.ln();
         }
-        let weight = |j: usize| {
-            if j == label { 0.0 } else { (logits[j] - highest).exp() }
-        };
-        let mut others: Vec<f64> = classes.map(weight).collect();
-        let total: f64 = others.iter().sum();
-        others.iter_mut().for_each(|r| *r /= total);
-        Self { u: (highest - logits[label]) + total.ln(), others }
+        // -log p_j = logsumexp - z_j = softplus(u) + z_y - z_j
+        let nll = softplus(u);
+        let mean_nll = logits.iter().map(|z| nll + (logits[label] - z)).sum::<f64>() / logits.len() as f64;
+        Self { u, others, mean_nll }
+    }
+
+    /// (∂u/∂z, ∂(mean of -log p)/∂z) of every class, times the scale of the logits.
+    fn slopes(&self, label: usize, scale: f64) -> (Vec<f64>, Vec<f64>) {
+        let (p, q) = (sigmoid(-self.u), sigmoid(self.u));
+        let uniform = 1.0 / self.others.len() as f64;
+        let both = self.others.iter().enumerate().map(|(j, r)| match j == label {
+            true => (-scale, scale * (p - uniform)),
+            false => (scale * r, scale * (q * r - uniform)),
+        });
+        both.unzip()
     }
 }
 
@@ -69,14 +88,16 @@ impl Row<'_> {
         let Some(label) = self.class.filter(|_| !self.ignored) else {
             let value = if self.ignored { 0.0 } else { f64::NAN };
             return RowTerms {
-                loss: Dual { value, du: Slope::new(value), dh: Slope::new(value) },
+                loss: Dual { value, du: Slope::new(value), dh: Slope::new(value), dm: Slope::ZERO },
                 entries: names.into_iter().map(|n| (n.clone(), value)).collect(),
-                others: vec![value; self.logits.len()],
+                by_u: vec![value; self.logits.len()],
+                by_mean: vec![0.0; self.logits.len()],
             };
         };
-        let margin = Margin::new(self.logits, label);
-        let scope =
-            Scope { loss, batch, u: margin.u, h: self.feature_norm(loss), class_weight: self.class_weight };
+        let margin = Margin::new(&self.adjusted(loss, label), label);
+        let (by_u, by_mean) = margin.slopes(label, loss.scale());
+        let h = self.feature_norm(loss);
+        let scope = Scope { loss, batch, margin, h, class_weight: self.class_weight };
         let entries = names.into_iter().map(|n| (n.clone(), scope.name(n).value));
         RowTerms {
             loss: if batch.enabled == Some(false) {
@@ -85,8 +106,22 @@ impl Row<'_> {
                 scope.eval(&loss.spec().loss.expr)
             },
             entries: entries.collect(),
-            others: margin.others,
+            by_u,
+            by_mean,
         }
+    }
+
+    /// scale · (z + bias - margin · onehot), less its own constant, which no loss sees.
+    fn adjusted(&self, loss: &Loss, label: usize) -> Vec<f64> {
+        let centre = self.logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let centre = if centre.is_finite() { centre } else { 0.0 };
+        let at = |table: &Option<Vec<f64>>, j: usize| table.as_ref().map_or(0.0, |t| t[j]);
+        let tables = loss.tables();
+        let adjusted = self.logits.iter().enumerate().map(|(j, z)| {
+            let margin = if j == label { at(&tables.label_margin, j) } else { 0.0 };
+            loss.scale() * ((z - centre) + at(&tables.logit_bias, j) - margin)
+        });
+        adjusted.collect()
     }
 
     fn feature_norm(&self, loss: &Loss) -> f64 {
@@ -99,59 +134,58 @@ impl Row<'_> {
     /// Appends dL/dlogits and dL/dfeatures of the row, for dL/d(row loss) = `seed`.
     pub fn push_gradients(&self, loss: &Loss, terms: &RowTerms, seed: f64, out: &mut Evaluation) {
         let counted = |slope: Slope| if self.ignored { Slope::ZERO } else { slope };
-        let (by_margin, by_norm) = (counted(terms.loss.du), counted(terms.loss.dh));
-        let shares = terms.others.iter().enumerate().map(|(j, r)| match self.class {
-            _ if self.ignored => 0.0,
-            Some(label) if label == j => -1.0,
-            _ => *r,
-        });
-        push_scaled(shares, by_margin, seed, &mut out.logits_grad, &mut out.logits_grad_size);
-        let slopes = self.features.iter().map(|f| match loss.interface().feature_input {
-            _ if self.ignored => 0.0,
-            FeatureInput::Raw if *f == 0.0 => 0.0,
-            FeatureInput::Raw => f.signum(),
-            FeatureInput::Norm | FeatureInput::NormColumn => 1.0,
-        });
-        push_scaled(slopes, by_norm, seed, &mut out.features_grad, &mut out.features_grad_size);
+        let by_norm = counted(terms.loss.dh);
+        let parts = [(counted(terms.loss.du), &terms.by_u), (counted(terms.loss.dm), &terms.by_mean)];
+        push_gradient(&parts, seed, &mut out.logits_grad, &mut out.logits_grad_size);
+        let slopes: Vec<f64> = self
+            .features
+            .iter()
+            .map(|f| match loss.interface().feature_input {
+                _ if self.ignored => 0.0,
+                FeatureInput::Raw if *f == 0.0 => 0.0,
+                FeatureInput::Raw => f.signum(),
+                FeatureInput::Norm | FeatureInput::NormColumn => 1.0,
+            })
+            .collect();
+        push_gradient(&[(by_norm, &slopes)], seed, &mut out.features_grad, &mut out.features_grad_size);
     }
 }
 
-/// Appends seed · slope · direction, and its norm had nothing in the slope cancelled.
-fn push_scaled(
-    direction: impl Iterator<Item = f64>,
-    slope: Slope,
-    seed: f64,
-    gradient: &mut Vec<f64>,
-    sizes: &mut Vec<f64>,
-) {
+/// Appends seed · Σ slope · direction over the parts, and its norm had nothing cancelled. A slope of zero takes its
+/// part out, whatever the direction is.
+fn push_gradient(parts: &[(Slope, &Vec<f64>)], seed: f64, gradient: &mut Vec<f64>, sizes: &mut Vec<f64>) {
+    let width = parts.first().map_or(0, |(_, direction)| direction.len());
+    let used: Vec<_> = parts.iter().filter(|(slope, _)| slope.size != 0.0).collect();
     let mut squares = 0.0;
-    for d in direction {
-        gradient.push(if slope.size == 0.0 { 0.0 } else { seed * slope.value * d });
-        squares += d * d;
+    for j in 0..width {
+        gradient.push(seed * used.iter().map(|(slope, direction)| slope.value * direction[j]).sum::<f64>());
+        squares += used.iter().map(|(slope, direction)| slope.size * direction[j].abs()).sum::<f64>().powi(2);
     }
-    sizes.push((seed * slope.size).abs() * f64::sqrt(squares));
+    sizes.push(seed.abs() * squares.sqrt());
 }
 
 /// What the names of a formula mean in one row.
 struct Scope<'a> {
     loss: &'a Loss,
     batch: &'a Batch,
-    u: f64,
+    margin: Margin,
     h: f64,
     class_weight: f64,
 }
 
 impl Scope<'_> {
     fn quantity(&self, quantity: Quantity) -> Dual {
-        let (p, q) = (sigmoid(-self.u), sigmoid(self.u));
-        let by_u = |value, du| Dual { value, du: Slope::new(du), dh: Slope::ZERO };
+        let u = self.margin.u;
+        let (p, q) = (sigmoid(-u), sigmoid(u));
+        let by_u = |value, du| Dual { du: Slope::new(du), ..Dual::constant(value) };
         match quantity {
-            Quantity::Nll => by_u(softplus(self.u), q),
+            Quantity::Nll => by_u(softplus(u), q),
             Quantity::P => by_u(p, -p * q),
             Quantity::Q => by_u(q, p * q),
             Quantity::ErrorL1 => by_u(2.0 * q, 2.0 * p * q),
-            Quantity::Margin => by_u(self.u, 1.0),
-            Quantity::FeatureL1 => Dual { value: self.h, du: Slope::ZERO, dh: Slope::new(1.0) },
+            Quantity::Margin => by_u(u, 1.0),
+            Quantity::FeatureL1 => Dual { dh: Slope::new(1.0), ..Dual::constant(self.h) },
+            Quantity::MeanNll => Dual { dm: Slope::new(1.0), ..Dual::constant(self.margin.mean_nll) },
             Quantity::ClassWeight => Dual::constant(self.class_weight),
         }
     }

@@ -1,14 +1,23 @@
 //! The reference against central differences, and against the published formula where that keeps its precision.
 
 use super::*;
-use crate::loss::{Interface, builtin};
+use crate::loss::{Interface, Tables, builtin};
 
 fn loss(name: &str, reduction: Reduction) -> Loss {
     let spec = builtin::load(name).unwrap().unwrap();
+    smoothed(spec, reduction, None)
+}
+
+fn smoothed(mut spec: crate::loss::LossSpec, reduction: Reduction, smoothing: Option<f64>) -> Loss {
+    if let Some(value) = smoothing {
+        spec.set("label_smoothing", value).unwrap();
+    }
     let mut interface = Interface::new(4, &spec);
     interface.reduction = reduction;
     interface.class_weighting = crate::loss::ClassWeighting::Stored;
-    Loss::new(spec, interface, Some(vec![0.5, 1.0, 2.0, 0.25])).unwrap()
+    let weights = Some(vec![0.5, 1.0, 2.0, 0.25]);
+    let tables = Tables::new(&spec, weights, Some(&[500.0, 60.0, 7.0, 1.0]), 4).unwrap();
+    Loss::with_tables(spec, interface, tables).unwrap()
 }
 
 fn batch() -> Batch {
@@ -59,6 +68,48 @@ fn gradients_agree_with_central_differences() {
             }
             check_gradients(&loss, &batch);
         }
+    }
+}
+
+#[test]
+fn smoothed_gradients_agree_with_central_differences() {
+    let spec = builtin::load("cross-entropy").unwrap().unwrap();
+    let batch = Batch { features: vec![], ..batch() };
+    check_gradients(&smoothed(spec, Reduction::Mean, Some(0.1)), &batch);
+}
+
+#[test]
+fn label_smoothing_is_cross_entropy_with_a_smoothed_target() {
+    // Term by term: -Σ target_j log p_j with target = (1 - s)·onehot + s/C, times the label's weight.
+    let spec = builtin::load("cross-entropy").unwrap().unwrap();
+    let batch = Batch { features: vec![], ..batch() };
+    let got = evaluate(&smoothed(spec, Reduction::None, Some(0.2)), &batch).unwrap();
+    for (i, y) in batch.labels.iter().map(|y| *y as usize).enumerate() {
+        let z = &batch.logits[4 * i..4 * i + 4];
+        let log_sum = z.iter().map(|v| v.exp()).sum::<f64>().ln();
+        let target = |j: usize| 0.2 / 4.0 + if j == y { 0.8 } else { 0.0 };
+        let want: f64 = z.iter().enumerate().map(|(j, z)| target(j) * (log_sum - z)).sum();
+        let want = want * [0.5, 1.0, 2.0, 0.25][y];
+        assert!((got.loss[i] - want).abs() < 1e-14, "{} and {want}", got.loss[i]);
+    }
+}
+
+#[test]
+fn adjusted_logits_are_scaled_shifted_and_set_back() {
+    // ldam and balanced-softmax from the adjusted logits themselves, by the textbook formula.
+    for (name, adjusted) in [
+        ("ldam", [30.0 * (1.0 - 0.5 / 500f64.powf(0.25)), -15.0, 7.5, 60.0]),
+        ("balanced-softmax", {
+            let log_prior = |n: f64| (n / 568.0).ln();
+            [1.0 + log_prior(500.0), -0.5 + log_prior(60.0), 0.25 + log_prior(7.0), 2.0 + log_prior(1.0)]
+        }),
+    ] {
+        let batch = Batch { logits: vec![1.0, -0.5, 0.25, 2.0], labels: vec![0], ..Batch::default() };
+        let got = evaluate(&loss(name, Reduction::Sum), &batch).unwrap().loss[0];
+        let highest = adjusted.iter().fold(f64::MIN, |m, z| m.max(*z));
+        let sum: f64 = adjusted.iter().map(|z| (z - highest).exp()).sum();
+        let want = 0.5 * (highest + sum.ln() - adjusted[0]);
+        assert!((got / want - 1.0).abs() < 1e-13, "{name}: {got} and {want}");
     }
 }
 

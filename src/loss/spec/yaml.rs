@@ -7,7 +7,11 @@ use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
 use super::error::Place;
-use super::{Formula, FormulaError, LossSpec, Parameter, Quantity, Reduction, SpecError, is_identifier};
+use super::names::{CLASS_QUANTITIES, Entry};
+use super::{
+    Formula, FormulaError, LogitFormulas, LossSpec, Parameter, Quantity, Reduction, SpecError, WeightScheme,
+    is_identifier,
+};
 use crate::loss::expr::Function;
 
 /// The file as YAML gives it; formulas are still text, with their places.
@@ -24,6 +28,19 @@ struct Source {
     loss: Spanned<String>,
     #[serde(default = "default_reduction")]
     reduction: Reduction,
+    #[serde(default)]
+    logits: LogitSource,
+    #[serde(default)]
+    class_weights: WeightScheme,
+}
+
+/// The adjusted logits; a number is a formula too.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct LogitSource {
+    scale: Option<Spanned<String>>,
+    margin: Option<Spanned<String>>,
+    bias: Option<Spanned<String>>,
 }
 
 /// A parameter: its default value, or that with the range it must keep to.
@@ -40,13 +57,16 @@ struct Bounded {
     default: f64,
     above: Option<f64>,
     at_least: Option<f64>,
+    at_most: Option<f64>,
 }
 
 impl Declared {
     fn parameter(&self) -> Parameter {
         match self {
-            Declared::Value(value) => Parameter { value: *value, above: None, at_least: None },
-            Declared::Bounded(b) => Parameter { value: b.default, above: b.above, at_least: b.at_least },
+            Declared::Value(value) => Parameter { value: *value, above: None, at_least: None, at_most: None },
+            Declared::Bounded(b) => {
+                Parameter { value: b.default, above: b.above, at_least: b.at_least, at_most: b.at_most }
+            }
         }
     }
 }
@@ -62,41 +82,43 @@ pub(super) fn read(file: &str, text: &str) -> Result<LossSpec, SpecError> {
         reader.error(e.without_snippet().to_string(), place)
     })?;
     reader.check_declarations(&source)?;
-    let row = source
-        .row
-        .iter()
-        .map(|(name, text)| Ok((name.clone(), reader.formula(text)?)))
-        .collect::<Result<_, SpecError>>()?;
+    let row = source.row.iter().map(|(name, text)| Ok((name.clone(), reader.formula(text)?)));
+    let optional = |text: &Option<Spanned<String>>| text.as_ref().map(|t| reader.formula(t)).transpose();
     let spec = LossSpec {
         name: source.name.value.clone(),
         title: source.title.clone(),
         source: source.source.clone(),
         parameters: source.parameters.iter().map(|(k, v)| (k.clone(), v.value.parameter())).collect(),
-        row,
+        row: row.collect::<Result<_, SpecError>>()?,
         loss: reader.formula(&source.loss)?,
         reduction: source.reduction,
+        logits: LogitFormulas {
+            scale: optional(&source.logits.scale)?,
+            margin: optional(&source.logits.margin)?,
+            bias: optional(&source.logits.bias)?,
+        },
+        class_weights: source.class_weights,
     };
-    if let Err((entry, error)) = spec.check_names() {
-        let at = entry.map_or(&source.loss, |name| &source.row[name]);
-        return Err(reader.formula_error(at, &error));
-    }
-    if !spec.uses_logits() {
-        return Err(reader.formula_error(
-            &source.loss,
-            &FormulaError::new(
-                0..source.loss.value.len(),
-                "the loss does not depend on the logits; use nll, p, q, error_l1 or margin",
-            ),
-        ));
+    spec.check_names().map_err(|(entry, error)| reader.formula_error(source.text(entry), &error))?;
+    if !Quantity::OF_LOGITS.iter().any(|q| spec.uses(*q, &[])) {
+        let message = "the loss does not depend on the logits; use nll, p, q, error_l1, margin or mean_nll";
+        return Err(
+            reader.formula_error(&source.loss, &FormulaError::new(0..source.loss.value.len(), message))
+        );
     }
     Ok(spec)
 }
 
-impl LossSpec {
-    fn uses_logits(&self) -> bool {
-        [Quantity::Nll, Quantity::P, Quantity::Q, Quantity::ErrorL1, Quantity::Margin]
-            .iter()
-            .any(|q| self.uses(*q, &[]))
+impl Source {
+    fn text(&self, entry: Entry) -> &Spanned<String> {
+        let found = match entry {
+            Entry::Row(name) => self.row.get(name),
+            Entry::Scale => self.logits.scale.as_ref(),
+            Entry::Margin => self.logits.margin.as_ref(),
+            Entry::Bias => self.logits.bias.as_ref(),
+            Entry::Loss => None,
+        };
+        found.unwrap_or(&self.loss)
     }
 }
 
@@ -116,6 +138,7 @@ impl Reader<'_> {
         for (name, place) in places {
             let reserved = Quantity::named(name).is_some()
                 || Function::named(name).is_some()
+                || CLASS_QUANTITIES.contains(&name.as_str())
                 || RESERVED.contains(&name.as_str());
             let problem = if !is_identifier(name) {
                 "is not a name (letters, digits and _, not starting with a digit)"
@@ -174,7 +197,7 @@ impl Reader<'_> {
 }
 
 /// Names of graph inputs and outputs, which a parameter or `row` entry must not take.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 12] = [
     "logits",
     "labels",
     "features",
@@ -185,4 +208,6 @@ const RESERVED: [&str; 10] = [
     "row_loss",
     "class_weights",
     "enabled",
+    "logit_bias",
+    "label_margin",
 ];
