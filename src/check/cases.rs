@@ -6,7 +6,7 @@
 use fastrand::Rng;
 
 use crate::loss::reference::Batch;
-use crate::loss::{ClassWeighting, FeatureInput, Loss, Reduction};
+use crate::loss::{ClassWeighting, FeatureInput, Interface, Loss, Reduction};
 use crate::tensor::{DType, Tensor, TensorData};
 
 mod rows;
@@ -79,59 +79,64 @@ pub fn generate(loss: &Loss) -> Vec<Case> {
 fn plans(loss: &Loss) -> Vec<Plan> {
     let interface = loss.interface();
     let n = (LARGEST_BATCH / interface.classes).clamp(4, ROWS);
-    let uniform = |name: &str, logits: LogitKind, features: FeatureKind| Plan {
-        name: name.to_owned(),
-        rows: vec![(logits, features); n],
-        label: LabelKind::Random,
-        enabled: true,
-    };
-    let ordinary = uniform("random", LogitKind::Random, FeatureKind::Positive);
-    let mut plans = vec![ordinary.clone()];
-    for margin in [5.0, 10.0, 20.0, 40.0, 80.0] {
-        let name = |side: &str| format!("margin {margin} {side}");
-        plans.push(uniform(&name("right"), LogitKind::Margin(-margin), FeatureKind::Positive));
-        plans.push(uniform(&name("wrong"), LogitKind::Margin(margin), FeatureKind::Positive));
-    }
-    plans.push(uniform("saturated right", LogitKind::Margin(-1e4), FeatureKind::Positive));
-    plans.push(uniform("saturated wrong", LogitKind::Margin(1e4), FeatureKind::Positive));
-    plans.push(uniform("equal logits", LogitKind::Equal, FeatureKind::Positive));
-    plans.push(uniform("large offset", LogitKind::Offset, FeatureKind::Positive));
-    plans.push(uniform("other logits -inf", LogitKind::OthersImpossible, FeatureKind::Positive));
+    let mut plans = logit_plans(n);
     if loss.has_features() {
-        plans.push(uniform("zero features", LogitKind::Random, FeatureKind::Zero));
-        plans.push(uniform("tiny features", LogitKind::Random, FeatureKind::Tiny));
-        plans.push(uniform("huge features", LogitKind::Random, FeatureKind::Huge));
-        plans.push(uniform("signed features", LogitKind::Random, FeatureKind::Signed));
+        plans.extend(feature_plans(n));
     }
-    let labelled = |name: &str, label: LabelKind| Plan { name: name.to_owned(), label, ..ordinary.clone() };
-    plans.push(labelled("first class", LabelKind::Fixed(0)));
-    plans.push(labelled("last class", LabelKind::Fixed(interface.classes as i64 - 1)));
-    let mixed =
-        Plan { name: "mixed".to_owned(), rows: mixed_rows(n), label: LabelKind::Random, enabled: true };
-    plans.push(Plan { name: "one sample".to_owned(), rows: mixed.rows[..1].to_vec(), ..mixed.clone() });
-    plans.push(mixed.clone());
-    if let Some(index) = interface.ignore_index {
-        plans.push(Plan {
-            name: "ignored rows".to_owned(),
-            label: LabelKind::Ignored(index),
-            ..mixed.clone()
-        });
-        plans.push(Plan {
-            name: "all ignored".to_owned(),
-            label: LabelKind::AllIgnored(index),
-            ..mixed.clone()
-        });
-    }
-    if interface.check_labels {
-        plans.push(labelled("labels out of range", LabelKind::OutOfRange));
-    }
+    plans.extend(label_plans(interface, n));
     if interface.enabled_input {
         let off = plans.clone().into_iter();
         plans.extend(off.map(|plan| Plan { name: format!("{}, off", plan.name), enabled: false, ..plan }));
-        let broken = uniform("broken features, off", LogitKind::Random, FeatureKind::NotANumber);
         if loss.has_features() {
+            let broken = Plan::uniform("broken features, off", n, LogitKind::Random, FeatureKind::NotANumber);
             plans.push(Plan { enabled: false, ..broken });
         }
+    }
+    plans
+}
+
+fn logit_plans(n: usize) -> Vec<Plan> {
+    let plan = |name: &str, kind: LogitKind| Plan::uniform(name, n, kind, FeatureKind::Positive);
+    let mut plans = vec![plan("random", LogitKind::Random)];
+    for margin in [5.0, 10.0, 20.0, 40.0, 80.0] {
+        plans.push(plan(&format!("margin {margin} right"), LogitKind::Margin(-margin)));
+        plans.push(plan(&format!("margin {margin} wrong"), LogitKind::Margin(margin)));
+    }
+    plans.push(plan("saturated right", LogitKind::Margin(-1e4)));
+    plans.push(plan("saturated wrong", LogitKind::Margin(1e4)));
+    plans.push(plan("equal logits", LogitKind::Equal));
+    plans.push(plan("large offset", LogitKind::Offset));
+    plans.push(plan("other logits -inf", LogitKind::OthersImpossible));
+    plans
+}
+
+fn feature_plans(n: usize) -> Vec<Plan> {
+    let kinds = [
+        ("zero features", FeatureKind::Zero),
+        ("tiny features", FeatureKind::Tiny),
+        ("huge features", FeatureKind::Huge),
+        ("signed features", FeatureKind::Signed),
+    ];
+    kinds.map(|(name, kind)| Plan::uniform(name, n, LogitKind::Random, kind)).into()
+}
+
+fn label_plans(interface: &Interface, n: usize) -> Vec<Plan> {
+    let ordinary = Plan::uniform("", n, LogitKind::Random, FeatureKind::Positive);
+    let mixed = Plan { rows: mixed_rows(n), ..ordinary.clone() };
+    let plan = |name: &str, label: LabelKind, of: &Plan| Plan { name: name.to_owned(), label, ..of.clone() };
+    let one = Plan { rows: mixed.rows[..1].to_vec(), ..mixed.clone() };
+    let mut plans = vec![
+        plan("first class", LabelKind::Fixed(0), &ordinary),
+        plan("last class", LabelKind::Fixed(interface.classes as i64 - 1), &ordinary),
+        plan("one sample", LabelKind::Random, &one),
+        plan("mixed", LabelKind::Random, &mixed),
+    ];
+    if let Some(index) = interface.ignore_index {
+        plans.push(plan("ignored rows", LabelKind::Ignored(index), &mixed));
+        plans.push(plan("all ignored", LabelKind::AllIgnored(index), &mixed));
+    }
+    if interface.check_labels {
+        plans.push(plan("labels out of range", LabelKind::OutOfRange, &ordinary));
     }
     plans
 }
@@ -157,6 +162,12 @@ fn mixed_rows(n: usize) -> Vec<(LogitKind, FeatureKind)> {
 }
 
 impl Plan {
+    /// `n` rows of one kind.
+    fn uniform(name: &str, n: usize, logits: LogitKind, features: FeatureKind) -> Self {
+        let rows = vec![(logits, features); n];
+        Self { name: name.to_owned(), rows, label: LabelKind::Random, enabled: true }
+    }
+
     fn build(&self, loss: &Loss, rng: &mut Rng) -> Case {
         let interface = loss.interface();
         let (n, classes) = (self.rows.len(), interface.classes);

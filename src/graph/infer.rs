@@ -37,74 +37,68 @@ impl Op {
             Op::Unary(UnaryOp::Identity) => Ok(first.clone()),
             Op::Unary(UnaryOp::Not) => need_dtype(first, DType::Bool).map(|()| first.clone()),
             Op::Unary(_) | Op::Softmax => need_float(first).map(|()| first.clone()),
-            Op::Binary(_) => {
-                need_dtype(inputs[1], first.dtype)?;
-                broadcast(inputs).map(|shape| TensorType { dtype: first.dtype, shape })
-            }
+            Op::Binary(_) => need_dtype(inputs[1], first.dtype).and_then(|()| stretched(first.dtype, inputs)),
             Op::Compare(_) => {
-                need_dtype(inputs[1], first.dtype)?;
-                broadcast(inputs).map(|shape| TensorType { dtype: DType::Bool, shape })
+                need_dtype(inputs[1], first.dtype).and_then(|()| stretched(DType::Bool, inputs))
             }
             Op::And => {
                 inputs.iter().try_for_each(|t| need_dtype(t, DType::Bool))?;
-                broadcast(inputs).map(|shape| TensorType { dtype: DType::Bool, shape })
+                stretched(DType::Bool, inputs)
             }
             Op::Where => {
                 need_dtype(first, DType::Bool)?;
                 need_dtype(inputs[2], inputs[1].dtype)?;
-                broadcast(inputs).map(|shape| TensorType { dtype: inputs[1].dtype, shape })
+                stretched(inputs[1].dtype, inputs)
             }
             Op::Clip => {
                 need_float(first)?;
-                for bound in &inputs[1..] {
-                    need_dtype(bound, first.dtype)?;
-                    need_rank(bound, 0)?;
-                }
+                let scalar = |bound: &&TensorType| need_dtype(bound, first.dtype).and(need_rank(bound, 0));
+                inputs[1..].iter().try_for_each(scalar)?;
                 Ok(first.clone())
             }
             Op::Cast(dtype) => Ok(TensorType { dtype: *dtype, shape: first.shape.clone() }),
-            Op::Reduce(_, None) => Ok(TensorType { dtype: first.dtype, shape: Vec::new() }),
-            Op::Reduce(_, Some(axis)) => {
-                let mut ty = first.clone();
-                *ty.shape.get_mut(*axis).ok_or("no such axis")? = Dim::Fixed(1);
-                Ok(ty)
-            }
+            Op::Reduce(_, axis) => reduced(first, *axis),
             Op::Gather => {
-                need_dtype(inputs[1], DType::I64)?;
                 need_rank(first, 1)?;
-                Ok(TensorType { dtype: first.dtype, shape: inputs[1].shape.clone() })
+                picked(first, inputs[1])
             }
-            Op::GatherElements => {
-                indexed(inputs).map(|()| TensorType { dtype: first.dtype, shape: inputs[1].shape.clone() })
-            }
+            Op::GatherElements => need_rank(first, 2).and_then(|()| picked(first, inputs[1])),
             Op::ScatterElements => {
-                indexed(inputs)?;
-                need_dtype(inputs[2], first.dtype)?;
-                if inputs[2].shape != inputs[1].shape {
-                    return Err("updates and indices differ in shape".into());
+                need_rank(first, 2)?;
+                if *inputs[2] != picked(first, inputs[1])? {
+                    return Err("updates are not of the data's type and the indices' shape".into());
                 }
                 Ok(first.clone())
             }
             Op::UnsqueezeLast => {
-                let mut ty = first.clone();
-                ty.shape.push(Dim::Fixed(1));
-                Ok(ty)
+                let last = [Dim::Fixed(1)];
+                Ok(TensorType::new(first.dtype, &[first.shape.as_slice(), &last].concat()))
             }
-            Op::SqueezeLast => {
-                let mut ty = first.clone();
-                match ty.shape.pop() {
-                    Some(Dim::Fixed(1)) => Ok(ty),
-                    _ => Err("the last axis is not 1".into()),
-                }
-            }
+            Op::SqueezeLast => match first.shape.split_last() {
+                Some((Dim::Fixed(1), shape)) => Ok(TensorType::new(first.dtype, shape)),
+                _ => Err("the last axis is not 1".into()),
+            },
         }
     }
 }
 
-fn indexed(inputs: &[&TensorType]) -> Result<(), String> {
-    need_dtype(inputs[1], DType::I64)?;
-    need_rank(inputs[0], 2)?;
-    need_rank(inputs[1], 2)
+fn stretched(dtype: DType, inputs: &[&TensorType]) -> Result<TensorType, String> {
+    broadcast(inputs).map(|shape| TensorType { dtype, shape })
+}
+
+fn reduced(ty: &TensorType, axis: Option<usize>) -> Result<TensorType, String> {
+    let mut ty = ty.clone();
+    match axis {
+        Some(axis) => *ty.shape.get_mut(axis).ok_or("no such axis")? = Dim::Fixed(1),
+        None => ty.shape.clear(),
+    }
+    Ok(ty)
+}
+
+/// Elements of `data` in the shape of `indices`.
+fn picked(data: &TensorType, indices: &TensorType) -> Result<TensorType, String> {
+    need_dtype(indices, DType::I64)?;
+    Ok(TensorType { dtype: data.dtype, shape: indices.shape.clone() })
 }
 
 fn need_rank(ty: &TensorType, rank: usize) -> Result<(), String> {
