@@ -2,7 +2,7 @@
 
 use super::labels::Labels;
 use super::margin::{Adjustment, Margin, one_minus_exp};
-use crate::graph::{BinaryOp, Builder, Op, ReduceOp, UnaryOp, ValueId};
+use crate::graph::{BinaryOp, Builder, CompareOp, Op, ReduceOp, UnaryOp, ValueId};
 use crate::loss::expr;
 use crate::loss::{FeatureInput, Loss, Quantity};
 use crate::row::{self, RowInput, RowProgram, Step};
@@ -37,6 +37,11 @@ impl RowSources<'_> {
                 Step::Binary(op, a, c) => b.binary(binary(*op), at(a), at(c)),
                 Step::Min(a, c) => b.binary(BinaryOp::Min, at(a), at(c)),
                 Step::Max(a, c) => b.binary(BinaryOp::Max, at(a), at(c)),
+                Step::IfZero(a, x, y) => {
+                    let zero = b.scalar(DType::F64, 0.0);
+                    let is_zero = b.compare(CompareOp::Equal, at(a), zero);
+                    b.choose(is_zero, at(x), at(y))
+                }
             };
             values.push(value);
         }

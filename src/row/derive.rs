@@ -6,11 +6,6 @@ use super::program::{RowInput, UnaryOp};
 use super::terms::{Apply, Term, TermId, Terms};
 use crate::loss::Quantity;
 
-/// The smallest base of a power that is differentiated. Below it b·a^(b-1) with 0 < b < 1 would be infinite, and its
-/// product with a vanishing derivative of a NaN where the limit is 0. It is float32's smallest normal number, so that
-/// an engine that computes in float32 keeps it.
-pub(super) const SMALLEST_BASE: f64 = f32::MIN_POSITIVE as f64;
-
 /// Derivatives of a term, each times the seed.
 pub(super) struct Derivatives {
     /// ∂/∂u
@@ -104,7 +99,8 @@ fn parts(terms: &mut Terms, id: TermId, adjoint: TermId) -> Vec<(TermId, TermId)
 fn slopes(terms: &mut Terms, apply: Apply, value: TermId, args: &[TermId]) -> Vec<(TermId, TermId)> {
     let a = args[0];
     let slope = match apply {
-        Apply::Stop => return Vec::new(),
+        // Nothing differentiates a derivative.
+        Apply::Stop | Apply::IfZero => return Vec::new(),
         Apply::Min => return extreme_slopes(terms, -1.0, a, args[1]),
         Apply::Max => return extreme_slopes(terms, 1.0, a, args[1]),
         Apply::Pow => return power_slopes(terms, value, a, args[1]),
@@ -112,10 +108,9 @@ fn slopes(terms: &mut Terms, apply: Apply, value: TermId, args: &[TermId]) -> Ve
             UnaryOp::Neg => terms.constant(-1.0),
             UnaryOp::Exp => value,
             UnaryOp::Log => terms.product(1.0, &[], &[a]),
-            // d√a = 1/(2√a), with the smallest base of a power
+            // d√a = 1/(2√a)
             UnaryOp::Sqrt => {
-                let smallest = terms.constant(SMALLEST_BASE.sqrt());
-                let root = terms.extreme(Apply::Max, value, smallest);
+                let root = nonzero(terms, value);
                 terms.product(0.5, &[], &[root])
             }
             UnaryOp::Abs => terms.unary(UnaryOp::Sign, a),
@@ -141,24 +136,36 @@ fn extreme_slopes(terms: &mut Terms, direction: f64, a: TermId, b: TermId) -> Ve
     vec![(a, terms.sum(0.5, &[to_a])), (b, terms.sum(0.5, &[to_b]))]
 }
 
+/// `a`, or 1 where it is 0. A slope that is infinite at 0 is finite there with it, so that its product with a derivative
+/// that vanishes is 0, the limit, and not NaN.
+fn nonzero(terms: &mut Terms, a: TermId) -> TermId {
+    let one = terms.constant(1.0);
+    terms.if_zero(a, one, a)
+}
+
 /// d a^b = b a^(b-1) da + a^b ln(a) db
 fn power_slopes(terms: &mut Terms, value: TermId, a: TermId, b: TermId) -> Vec<(TermId, TermId)> {
-    let smallest = terms.constant(SMALLEST_BASE);
-    let safe = terms.extreme(Apply::Max, a, smallest);
-    let fixed = terms.as_constant(b);
-    // Only an exponent below 1 makes the slope infinite at 0; a negative one makes the power itself infinite.
-    let base = match fixed {
-        Some(v) if !(0.0..1.0).contains(&v) => a,
-        _ => safe,
-    };
     let less = terms.sum(-1.0, &[b]);
-    let power = terms.pow(base, less);
-    let by_base = terms.mul(b, power);
-    let mut slopes = vec![(a, by_base)];
-    if fixed.is_none() {
-        let log = terms.unary(UnaryOp::Log, safe);
-        let by_exponent = terms.mul(value, log);
-        slopes.push((b, by_exponent));
+    let slope = match terms.as_constant(b) {
+        // Infinite at 0. Not a^b / a, whose parts may underflow where the slope does not.
+        Some(exponent) if 0.0 < exponent && exponent < 1.0 => {
+            let base = nonzero(terms, a);
+            terms.pow(base, less)
+        }
+        Some(_) => terms.pow(a, less),
+        // The same for an exponent that is known when the graph runs: 0^0 = 1 stands for what would be infinite.
+        None => {
+            let zero = terms.constant(0.0);
+            let bounded = terms.extreme(Apply::Max, less, zero);
+            let exponent = terms.if_zero(a, bounded, less);
+            terms.pow(a, exponent)
+        }
+    };
+    let mut slopes = vec![(a, terms.mul(b, slope))];
+    if terms.as_constant(b).is_none() {
+        let base = nonzero(terms, a);
+        let log = terms.unary(UnaryOp::Log, base);
+        slopes.push((b, terms.mul(value, log)));
     }
     slopes
 }

@@ -1,5 +1,6 @@
 //! [`RowProgram`]: straight-line scalar code, and an interpreter for tests.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::loss::Quantity;
@@ -65,12 +66,22 @@ pub enum Step {
     Min(StepId, StepId),
     /// larger of two
     Max(StepId, StepId),
+    /// (a, x, y): x where a is 0, else y
+    IfZero(StepId, StepId, StepId),
 }
 
 /// Scalar steps; each uses earlier ones only.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct RowProgram {
     steps: Vec<Step>,
+    /// Steps by what they do, so that equal ones are one.
+    ids: HashMap<String, StepId>,
+}
+
+impl PartialEq for RowProgram {
+    fn eq(&self, other: &Self) -> bool {
+        self.steps == other.steps
+    }
 }
 
 impl RowProgram {
@@ -80,12 +91,15 @@ impl RowProgram {
     }
 
     pub(super) fn push(&mut self, step: Step) -> StepId {
-        let found = self.steps.iter().position(|s| *s == step);
-        let index = found.unwrap_or_else(|| {
-            self.steps.push(step);
-            self.steps.len() - 1
-        });
-        StepId(u32::try_from(index).expect("a formula of 4096 bytes makes far fewer than 2^32 steps"))
+        let key = format!("{step:?}");
+        if let Some(id) = self.ids.get(&key) {
+            return *id;
+        }
+        let index = u32::try_from(self.steps.len());
+        let id = StepId(index.expect("a formula of 4096 bytes makes far fewer than 2^32 steps"));
+        self.steps.push(step);
+        self.ids.insert(key, id);
+        id
     }
 
     /// Values of all steps for one row; `read` gives the inputs.
@@ -100,6 +114,7 @@ impl RowProgram {
                 Step::Binary(op, a, b) => op.apply(at(a), at(b)),
                 Step::Min(a, b) => at(a).min(at(b)),
                 Step::Max(a, b) => at(a).max(at(b)),
+                Step::IfZero(a, x, y) => at(if at(a) == 0.0 { x } else { y }),
             });
         }
         values
@@ -166,6 +181,7 @@ impl fmt::Display for RowProgram {
                 Step::Binary(op, a, b) => writeln!(f, "{} {a} {b}", format!("{op:?}").to_lowercase())?,
                 Step::Min(a, b) => writeln!(f, "min {a} {b}")?,
                 Step::Max(a, b) => writeln!(f, "max {a} {b}")?,
+                Step::IfZero(a, x, y) => writeln!(f, "if_zero {a} {x} {y}")?,
             }
         }
         Ok(())

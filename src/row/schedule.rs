@@ -91,8 +91,8 @@ impl<'a> Scheduler<'a> {
     fn comes_out_negative(&self, id: TermId) -> bool {
         match self.terms.get(id) {
             Term::Product { factor, .. } => {
-                let index = self.products.bags.iter().position(|(product, _)| *product == id);
-                let flipped = index.is_some_and(|k| self.signs.negates(&self.products.original[k]));
+                let index = self.products.index.get(&id);
+                let flipped = index.is_some_and(|k| self.signs.negates(&self.products.original[*k]));
                 (factor.value() < 0.0) != flipped
             }
             Term::Sum { .. } => self.signs.is_flipped(Factor::Term(id)),
@@ -105,6 +105,7 @@ impl<'a> Scheduler<'a> {
         match apply {
             Apply::Unary(op) => self.program.push(Step::Unary(op, args[0])),
             Apply::Stop => args[0],
+            Apply::IfZero => self.program.push(Step::IfZero(args[0], args[1], args[2])),
             Apply::Min => self.program.push(Step::Min(args[0], args[1])),
             Apply::Max => self.program.push(Step::Max(args[0], args[1])),
             Apply::Pow => self.binary(BinaryOp::Pow, args[0], args[1]),
@@ -151,7 +152,7 @@ impl<'a> Scheduler<'a> {
 
     /// Multiplies above the bar, then divides by what is below.
     fn product(&mut self, id: TermId) -> StepId {
-        let bag = self.products.bags.iter().find(|(product, _)| *product == id).map(|(_, bag)| bag.clone());
+        let bag = self.products.index.get(&id).map(|k| self.products.bags[*k].clone());
         let bag = bag.expect("every product below a root was collected before scheduling");
         let over: Vec<StepId> = bag.over.iter().map(|f| self.factor(*f)).collect();
         let under: Vec<StepId> = bag.under.iter().map(|f| self.factor(*f)).collect();

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::program::{RowInput, UnaryOp};
+use crate::loss::Quantity;
 
 /// A term of an arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub(super) enum Apply {
     Max,
     /// A constant to differentiation.
     Stop,
+    /// (a, x, y): x where a is 0, else y. Only derivatives have it.
+    IfZero,
 }
 
 /// A term. Products have no product or constant among their factors, sums no sum or constant among their items.
@@ -116,8 +119,26 @@ impl Terms {
     pub fn unary(&mut self, op: UnaryOp, a: TermId) -> TermId {
         match (op, self.as_constant(a)) {
             (UnaryOp::Neg, _) => self.neg(a),
+            // log p = -nll, which is finite where p is not above 0 any more
+            (UnaryOp::Log, _) if *self.get(a) == Term::Input(RowInput::Quantity(Quantity::P)) => {
+                let nll = self.input(RowInput::Quantity(Quantity::Nll));
+                self.neg(nll)
+            }
             (_, Some(v)) => self.constant(op.apply(v)),
             _ => self.intern(Term::Apply(Apply::Unary(op), vec![a])),
+        }
+    }
+
+    pub fn if_zero(&mut self, a: TermId, x: TermId, y: TermId) -> TermId {
+        match self.as_constant(a) {
+            Some(v) => {
+                if v == 0.0 {
+                    x
+                } else {
+                    y
+                }
+            }
+            None => self.intern(Term::Apply(Apply::IfZero, vec![a, x, y])),
         }
     }
 
@@ -192,7 +213,7 @@ impl Terms {
         }
         // Drawn out only where a constant follows: k·x + c = k·(x + c/k) lets k merge with the factors around the sum.
         // The products of a sum without one share k among themselves when they are scheduled.
-        let scale = if total == 0.0 { 1.0 } else { common_scale(&flat) };
+        let scale = if total == 0.0 { 1.0 } else { common_scale(&flat, total) };
         let mut items: Vec<TermId> =
             flat.iter().map(|(factor, id)| self.product(factor / scale, &[*id], &[])).collect();
         items.sort_unstable();
@@ -244,13 +265,14 @@ impl Terms {
     }
 }
 
-/// A factor to draw out of a sum: the one that leaves the fewest items with a factor of their own.
-fn common_scale(items: &[(f64, TermId)]) -> f64 {
+/// A factor to draw out of a sum: the one that leaves the fewest items with a factor of their own. A factor that takes
+/// the constant out of the range of normal numbers stays.
+fn common_scale(items: &[(f64, TermId)], constant: f64) -> f64 {
     let left = |scale: f64| items.iter().filter(|(f, _)| (f / scale).abs() != 1.0).count();
     let mut best = (left(1.0), 1.0);
     for (factor, _) in items {
         let candidate = (left(factor.abs()), factor.abs());
-        if candidate.0 < best.0 {
+        if candidate.0 < best.0 && (constant / candidate.1).is_normal() {
             best = candidate;
         }
     }

@@ -58,7 +58,7 @@ fn check(loss: &Loss, u: f64, h: f64) {
 fn programs_agree_with_the_reference_at_every_margin() {
     // Losses whose logits are as they are: `check` makes a row of a given margin.
     for name in ["ib", "ib-cb", "ib-focal", "cross-entropy", "class-balanced", "focal"] {
-        for u in [-80.0, -40.0, -20.0, -5.0, -0.1, 0.0, 0.1, 5.0, 40.0, 80.0] {
+        for u in [-600.0, -200.0, -100.0, -88.0, -80.0, -40.0, -20.0, -5.0, -0.1, 0.0, 0.1, 5.0, 40.0, 80.0] {
             for h in [1e-6, 1.0, 32.0] {
                 check(&loss(built_in(name), |_| ()), u, h);
             }
@@ -81,6 +81,59 @@ fn focal_exponents_below_one_have_their_limit_at_zero_loss() {
         check(&loss(spec.clone(), |_| ()), -1000.0, 3.0);
         check(&loss(spec, |i| i.runtime_parameters = vec!["gamma".into()]), -1000.0, 3.0);
     }
+}
+
+#[test]
+fn slopes_of_powers_and_roots_follow_the_formula_far_out() {
+    // By hand: d√q/du = √q·p/2 and d(q^0.3)/du = 0.3·q^0.3·p; p is 1 and q is e^u to all digits there.
+    for (formula, exponent) in [("sqrt(q)", 0.5), ("q ^ 0.3", 0.3), ("q ^ g", 0.3)] {
+        let yaml = format!("name: far\nparameters: {{g: 0.3}}\nloss: {formula}\n");
+        let spec = LossSpec::from_yaml("far.yaml", &yaml).unwrap();
+        let mut interface = Interface::new(2, &spec);
+        if formula.contains('g') {
+            interface.runtime_parameters = vec!["g".into()];
+        }
+        let compiled = compile(&Loss::new(spec, interface, None).unwrap());
+        for u in [-90.0, -100.0, -150.0, -600.0] {
+            let steps = compiled.program.evaluate(|input| match input {
+                RowInput::Quantity(Quantity::Q) => f64::exp(u),
+                RowInput::Parameter(_) => 0.3,
+                _ => 1.0,
+            });
+            let got = steps[compiled.roots.by_margin.unwrap().index()];
+            let want = exponent * f64::exp(exponent * u);
+            assert!((got / want - 1.0).abs() < ROUNDING, "{formula} at {u}: {got} and {want}");
+        }
+    }
+}
+
+#[test]
+fn an_exponent_at_run_time_takes_a_negative_base() {
+    let yaml = "name: square\nparameters: {g: 2.0}\nloss: margin ^ g\n";
+    let spec = LossSpec::from_yaml("square.yaml", yaml).unwrap();
+    let mut interface = Interface::new(2, &spec);
+    interface.runtime_parameters = vec!["g".into()];
+    let compiled = compile(&Loss::new(spec, interface, None).unwrap());
+    for (u, g, want) in
+        [(-3.0, 2.0, -6.0), (0.0, 2.0, 0.0), (0.0, 1.0, 1.0), (-3.0, 1.0, 1.0), (2.0, -1.0, -0.25)]
+    {
+        let steps = compiled.program.evaluate(|input| match input {
+            RowInput::Quantity(Quantity::Margin) => u,
+            RowInput::Parameter(_) => g,
+            _ => 1.0,
+        });
+        assert_eq!(steps[compiled.roots.by_margin.unwrap().index()], want, "{u} ^ {g}");
+    }
+}
+
+#[test]
+fn long_products_and_chains_compile_quickly() {
+    let factors: Vec<String> = (1..100).map(|k| format!("(nll + {k})")).collect();
+    let yaml = format!("name: long\nloss: {}\n", factors.join(" * "));
+    let spec = LossSpec::from_yaml("long.yaml", &yaml).unwrap();
+    let interface = Interface::new(2, &spec);
+    // Not a matter of seconds: sharing over all pairs of factors took minutes.
+    compile(&Loss::new(spec, interface, None).unwrap());
 }
 
 #[test]

@@ -158,7 +158,12 @@ fn push_gradient(parts: &[(Slope, &Vec<f64>)], seed: f64, gradient: &mut Vec<f64
     let used: Vec<_> = parts.iter().filter(|(slope, _)| slope.size != 0.0).collect();
     let mut squares = 0.0;
     for j in 0..width {
-        gradient.push(seed * used.iter().map(|(slope, direction)| slope.value * direction[j]).sum::<f64>());
+        let part = |(slope, direction): &&(Slope, &Vec<f64>)| match direction[j] {
+            // A direction of zero takes the part out, also where the slope is infinite.
+            0.0 => 0.0,
+            d => slope.value * d,
+        };
+        gradient.push(seed * used.iter().map(part).sum::<f64>());
         squares += used.iter().map(|(slope, direction)| slope.size * direction[j].abs()).sum::<f64>().powi(2);
     }
     sizes.push(seed.abs() * squares.sqrt());

@@ -33,10 +33,15 @@ pub(super) struct Bag {
     pub under: Vec<Factor>,
 }
 
+/// Most pairs of factors that are looked at; in a formula with more, sharing would take longer than it saves.
+const MOST_PAIRS: usize = 20_000;
+
 /// All products below the roots, without their signs.
 pub(super) struct Products {
     /// In the order they were met, so that the result does not depend on hashing.
-    pub bags: Vec<(TermId, Bag)>,
+    pub bags: Vec<Bag>,
+    /// Which bag is which product's.
+    pub index: HashMap<TermId, usize>,
     /// The same bags before pairs were joined.
     pub original: Vec<Bag>,
     pub pairs: Vec<Pair>,
@@ -44,7 +49,8 @@ pub(super) struct Products {
 
 impl Products {
     pub fn share(terms: &Terms, roots: &[TermId]) -> Self {
-        let mut products = Self { bags: Vec::new(), original: Vec::new(), pairs: Vec::new() };
+        let mut products =
+            Self { bags: Vec::new(), index: HashMap::new(), original: Vec::new(), pairs: Vec::new() };
         let mut seen = HashSet::new();
         let mut pending: Vec<TermId> = roots.iter().rev().copied().collect();
         while let Some(id) = pending.pop() {
@@ -53,15 +59,20 @@ impl Products {
             }
             let term = terms.get(id);
             if let Term::Product { factor, over, under } = term {
-                products.bags.push((id, Bag::new(factor.value(), over, under)));
+                products.index.insert(id, products.bags.len());
+                products.bags.push(Bag::new(factor.value(), over, under));
             }
             pending.extend(term_parts(term));
         }
-        products.original = products.bags.iter().map(|(_, bag)| bag.clone()).collect();
+        products.original = products.bags.clone();
+        let pairs: usize = products.bags.iter().map(|bag| (bag.over.len() + bag.under.len()).pow(2)).sum();
+        if pairs > MOST_PAIRS {
+            return products;
+        }
         while let Some(pair) = products.commonest() {
             let joined = Factor::Pair(products.pairs.len());
             products.pairs.push(pair);
-            products.bags.iter_mut().for_each(|(_, bag)| bag.replace(pair, joined));
+            products.bags.iter_mut().for_each(|bag| bag.replace(pair, joined));
         }
         products
     }
@@ -70,7 +81,7 @@ impl Products {
     fn commonest(&self) -> Option<Pair> {
         let mut counts: HashMap<Pair, usize> = HashMap::new();
         let mut order: Vec<Pair> = Vec::new();
-        for (_, bag) in &self.bags {
+        for bag in &self.bags {
             for pair in bag.pairs() {
                 let count = counts.entry(pair).or_insert(0);
                 if *count == 0 {
