@@ -122,6 +122,7 @@ impl Compiler<'_> {
             Function::Log => self.terms.unary(UnaryOp::Log, a),
             Function::Sqrt => self.terms.unary(UnaryOp::Sqrt, a),
             Function::Abs => self.terms.unary(UnaryOp::Abs, a),
+            Function::Sign => self.terms.unary(UnaryOp::Sign, a),
             Function::OneMinusExp => self.terms.unary(UnaryOp::OneMinusExp, a),
             Function::Stop => self.terms.stop(a),
             Function::Min => self.terms.extreme(Apply::Min, a, args[1]),

@@ -116,6 +116,7 @@ fn formula() -> impl Strategy<Value = String> {
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("min({a}, {b} + 0.01)")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("max({a}, {b} + 0.01)")),
             inner.clone().prop_map(|a| format!("one_minus_exp(-abs({a}))")),
+            inner.clone().prop_map(|a| format!("sign({a} + 0.013)")),
             inner.clone().prop_map(|a| format!("log(1 + abs({a}))")),
             inner.clone().prop_map(|a| format!("sqrt(0.5 + abs({a}))")),
             inner.clone().prop_map(|a| format!("(0.25 + abs({a})) ^ 1.5")),
