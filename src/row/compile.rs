@@ -9,6 +9,10 @@ use super::terms::{Apply, TermId, Terms};
 use crate::loss::expr::{BinaryOp, Expr, ExprKind, Function};
 use crate::loss::{ClassWeighting, Loss, Quantity, Reduction};
 
+mod formulas;
+
+pub use formulas::{Formulas, formulas};
+
 /// A compiled loss.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compiled {

@@ -97,7 +97,7 @@ fn cross_entropy_is_two_divisions() {
 }
 
 /// Formulas over the row quantities, positive where a logarithm or a root needs it.
-fn formula() -> impl Strategy<Value = String> {
+pub(super) fn formula() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("nll".to_owned()),
         Just("p".to_owned()),
