@@ -7,6 +7,7 @@ mod numbers;
 mod output;
 mod progress;
 mod runtime;
+mod source;
 
 use clap::{Parser, Subcommand};
 
