@@ -3,6 +3,7 @@
 mod check;
 mod emit;
 mod exit;
+mod losses;
 mod numbers;
 mod output;
 mod progress;
@@ -32,6 +33,7 @@ Exit codes: 0 good; 1 a check failed; 2 wrong use or broken input; 3 the asked-f
 enum Command {
     Emit(Box<emit::Args>),
     Check(check::Args),
+    Losses(losses::Args),
     Runtime(runtime::Args),
 }
 
@@ -43,6 +45,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Emit(args) => emit::run(*args),
         Command::Check(args) => check::run(args),
+        Command::Losses(args) => losses::run(args),
         Command::Runtime(args) => runtime::run(args),
     }
 }
