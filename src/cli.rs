@@ -3,6 +3,7 @@
 mod check;
 mod emit;
 mod exit;
+mod explain;
 mod losses;
 mod numbers;
 mod output;
@@ -34,6 +35,7 @@ enum Command {
     Emit(Box<emit::Args>),
     Check(check::Args),
     Losses(losses::Args),
+    Explain(explain::Args),
     Runtime(runtime::Args),
 }
 
@@ -46,6 +48,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Emit(args) => emit::run(*args),
         Command::Check(args) => check::run(args),
         Command::Losses(args) => losses::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Runtime(args) => runtime::run(args),
     }
 }
