@@ -3,10 +3,13 @@
 mod check;
 mod emit;
 mod exit;
+mod explain;
+mod losses;
 mod numbers;
 mod output;
 mod progress;
 mod runtime;
+mod source;
 
 use clap::{Parser, Subcommand};
 
@@ -31,6 +34,8 @@ Exit codes: 0 good; 1 a check failed; 2 wrong use or broken input; 3 the asked-f
 enum Command {
     Emit(Box<emit::Args>),
     Check(check::Args),
+    Losses(losses::Args),
+    Explain(explain::Args),
     Runtime(runtime::Args),
 }
 
@@ -42,6 +47,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Emit(args) => emit::run(*args),
         Command::Check(args) => check::run(args),
+        Command::Losses(args) => losses::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Runtime(args) => runtime::run(args),
     }
 }

@@ -6,11 +6,12 @@
 
 mod compile;
 mod derive;
+mod print;
 mod program;
 mod schedule;
 mod terms;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{Compiled, Roots, Smoothing, compile};
+pub use compile::{Compiled, Formulas, Roots, Smoothing, compile, formulas};
 pub use program::{RowInput, RowProgram, Step, StepId, UnaryOp};

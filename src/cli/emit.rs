@@ -2,18 +2,17 @@
 
 #![allow(rustdoc::broken_intra_doc_links, reason = "shapes in help texts, where backquotes would show")]
 
-use std::path::PathBuf;
-
 use clap::ValueEnum;
 
 use super::check::{EngineArgs, check_bytes};
 use super::numbers::one_a_class;
 use super::output::{Target, say};
+use super::source::{load, parse_setting, set_parameter};
 use super::{Exit, Failure};
 use crate::artifact;
 use crate::loss::{
     ClassWeighting, ClassWeights, FeatureInput, InfluenceGradient, Interface, Loss, LossSpec, Reduction,
-    Tables, WeightScheme, builtin,
+    Tables, WeightScheme,
 };
 use crate::onnx::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, Versions};
 use crate::tensor::DType;
@@ -192,20 +191,14 @@ impl Args {
     fn set_parameters(&self, spec: &mut LossSpec, effective: bool) -> Result<f64, Failure> {
         let mut beta = DEFAULT_BETA;
         for setting in &self.set {
-            let pair =
-                setting.split_once('=').map(|(name, value)| (name.trim(), value.trim().parse::<f64>()));
-            let Some((name, Ok(value))) = pair else {
-                return Err(Failure::usage(format!(
-                    "--set {setting}: expected NAME=NUMBER, such as --set alpha=1000"
-                )));
-            };
+            let (name, value) = parse_setting(setting)?;
             if name == "beta" && !spec.parameters.contains_key("beta") {
                 if !effective {
                     return Err(Failure::usage("--set beta is for --class-weights effective"));
                 }
                 beta = value;
             } else {
-                spec.set(name, value).map_err(|e| Failure::usage(format!("--set {setting}: {e}")))?;
+                set_parameter(spec, setting)?;
             }
         }
         Ok(beta)
@@ -249,20 +242,4 @@ fn weights(scheme: &str, beta: f64) -> Result<ClassWeights, Failure> {
         "effective" => ClassWeights::Effective { beta },
         file => ClassWeights::Given(one_a_class("--class-weights", file)?),
     })
-}
-
-/// A built-in loss by name, or else a YAML file.
-fn load(name: &str) -> Result<LossSpec, Failure> {
-    if let Some(spec) = builtin::load(name) {
-        return spec.map_err(Failure::usage);
-    }
-    let path = PathBuf::from(name);
-    let is_file = matches!(path.extension().and_then(|e| e.to_str()), Some("yaml" | "yml"));
-    if !is_file {
-        let known = builtin::names().join(", ");
-        return Err(Failure::usage(format!("no loss `{name}`; built in are {known}, or name a .yaml file")));
-    }
-    let bytes = std::fs::read(&path).map_err(|e| Failure::usage(format!("cannot read {name}: {e}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")))?;
-    LossSpec::from_yaml(name, &text).map_err(Failure::usage)
 }

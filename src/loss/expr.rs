@@ -67,6 +67,8 @@ pub enum Function {
     Sqrt,
     /// |a|, derivative 0 at 0 as in PyTorch
     Abs,
+    /// -1, 0 or 1; derivative 0
+    Sign,
     /// smaller of two; at a tie each side gets half of the derivative, as in PyTorch
     Min,
     /// larger of two; at a tie each side gets half of the derivative, as in PyTorch
@@ -81,11 +83,12 @@ pub enum Function {
 
 impl Function {
     /// Every function with the name it has in a formula.
-    pub const ALL: [(&'static str, Function); 9] = [
+    pub const ALL: [(&'static str, Function); 10] = [
         ("exp", Function::Exp),
         ("log", Function::Log),
         ("sqrt", Function::Sqrt),
         ("abs", Function::Abs),
+        ("sign", Function::Sign),
         ("min", Function::Min),
         ("max", Function::Max),
         ("one_minus_exp", Function::OneMinusExp),
@@ -111,6 +114,7 @@ impl Function {
             | Function::Log
             | Function::Sqrt
             | Function::Abs
+            | Function::Sign
             | Function::OneMinusExp
             | Function::Stop => 1,
         }

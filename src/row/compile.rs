@@ -9,6 +9,10 @@ use super::terms::{Apply, TermId, Terms};
 use crate::loss::expr::{BinaryOp, Expr, ExprKind, Function};
 use crate::loss::{ClassWeighting, Loss, Quantity, Reduction};
 
+mod formulas;
+
+pub use formulas::{Formulas, formulas};
+
 /// A compiled loss.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compiled {
@@ -157,6 +161,7 @@ impl Compiler<'_> {
             Function::Log => self.terms.unary(UnaryOp::Log, a),
             Function::Sqrt => self.terms.unary(UnaryOp::Sqrt, a),
             Function::Abs => self.terms.unary(UnaryOp::Abs, a),
+            Function::Sign => self.terms.unary(UnaryOp::Sign, a),
             Function::OneMinusExp => self.terms.unary(UnaryOp::OneMinusExp, a),
             Function::Stop => self.terms.stop(a),
             Function::Min => self.terms.extreme(Apply::Min, a, args[1]),

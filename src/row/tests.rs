@@ -152,7 +152,7 @@ fn cross_entropy_is_two_divisions() {
 }
 
 /// Formulas over the row quantities, positive where a logarithm or a root needs it.
-fn formula() -> impl Strategy<Value = String> {
+pub(super) fn formula() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("nll".to_owned()),
         Just("p".to_owned()),
@@ -171,6 +171,7 @@ fn formula() -> impl Strategy<Value = String> {
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("min({a}, {b} + 0.01)")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("max({a}, {b} + 0.01)")),
             inner.clone().prop_map(|a| format!("one_minus_exp(-abs({a}))")),
+            inner.clone().prop_map(|a| format!("sign({a} + 0.013)")),
             inner.clone().prop_map(|a| format!("log(1 + abs({a}))")),
             inner.clone().prop_map(|a| format!("sqrt(0.5 + abs({a}))")),
             inner.clone().prop_map(|a| format!("(0.25 + abs({a})) ^ 1.5")),

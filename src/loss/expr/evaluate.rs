@@ -41,6 +41,8 @@ impl Function {
             Function::Sqrt => a.sqrt(),
             Function::Abs => a.abs(),
             Function::OneMinusExp => -a.exp_m1(),
+            Function::Sign if a == 0.0 => 0.0,
+            Function::Sign => a.signum(),
             Function::Stop => a,
             Function::Min => a.min(args[1]),
             Function::Max => a.max(args[1]),

@@ -27,6 +27,11 @@ impl BinaryOp {
     }
 }
 
+/// Whether a number reads better without an exponent.
+fn is_plain(v: f64) -> bool {
+    v == 0.0 || (1e-5..1e16).contains(&v.abs())
+}
+
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, 0)
@@ -49,7 +54,8 @@ impl Expr {
             return f.write_str(")");
         }
         match &self.kind {
-            ExprKind::Number(v) => write!(f, "{v}"),
+            ExprKind::Number(v) if is_plain(*v) => write!(f, "{v}"),
+            ExprKind::Number(v) => write!(f, "{v:e}"),
             ExprKind::Name(name) => f.write_str(name),
             ExprKind::Neg(a) => {
                 f.write_str("-")?;

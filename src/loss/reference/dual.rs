@@ -116,6 +116,7 @@ impl Dual {
             Function::Log => x.chain(v.ln(), 1.0 / v),
             Function::Sqrt => x.chain(v.sqrt(), 0.5 / v.sqrt()),
             Function::Abs => x.chain(v.abs(), if v == 0.0 { 0.0 } else { v.signum() }),
+            Function::Sign => Self::constant(if v == 0.0 { 0.0 } else { v.signum() }),
             Function::OneMinusExp => x.chain(-v.exp_m1(), -v.exp()),
             Function::Stop => Self::constant(v),
             Function::Min => x.choose(args[1], v < args[1].value),
