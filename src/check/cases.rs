@@ -78,7 +78,7 @@ pub fn generate(loss: &Loss) -> Vec<Case> {
 
 fn plans(loss: &Loss) -> Vec<Plan> {
     let interface = loss.interface();
-    let n = (LARGEST_BATCH / interface.classes).clamp(4, ROWS);
+    let n = (LARGEST_BATCH / interface.classes).clamp(1, ROWS);
     let mut plans = logit_plans(n);
     if loss.has_features() {
         plans.extend(feature_plans(n));
@@ -98,7 +98,7 @@ fn plans(loss: &Loss) -> Vec<Plan> {
 fn logit_plans(n: usize) -> Vec<Plan> {
     let plan = |name: &str, kind: LogitKind| Plan::uniform(name, n, kind, FeatureKind::Positive);
     let mut plans = vec![plan("random", LogitKind::Random)];
-    for margin in [5.0, 10.0, 20.0, 40.0, 80.0] {
+    for margin in [5.0, 10.0, 20.0, 40.0, 80.0, 200.0, 600.0] {
         plans.push(plan(&format!("margin {margin} right"), LogitKind::Margin(-margin)));
         plans.push(plan(&format!("margin {margin} wrong"), LogitKind::Margin(margin)));
     }
@@ -141,7 +141,7 @@ fn label_plans(interface: &Interface, n: usize) -> Vec<Plan> {
     plans
 }
 
-/// Every kind beside every other, since a norm over a batch hides a wrong row.
+/// Many kinds beside each other, since a norm over a batch hides a wrong row.
 fn mixed_rows(n: usize) -> Vec<(LogitKind, FeatureKind)> {
     let logits = [
         LogitKind::Margin(-22.0),
@@ -158,7 +158,10 @@ fn mixed_rows(n: usize) -> Vec<(LogitKind, FeatureKind)> {
     ];
     let features =
         [FeatureKind::Positive, FeatureKind::Signed, FeatureKind::Zero, FeatureKind::Huge, FeatureKind::Tiny];
-    (0..n).map(|i| (logits[i % logits.len()], features[i % features.len()])).collect()
+    // The step of 3 a round brings kinds together that would otherwise never meet, such as a sure sample and huge
+    // features.
+    let feature = |i: usize| features[(i + 3 * (i / logits.len())) % features.len()];
+    (0..n).map(|i| (logits[i % logits.len()], feature(i))).collect()
 }
 
 impl Plan {

@@ -27,12 +27,12 @@ impl Deviation {
 /// floor, times sqrt(width): below it a type has no relative precision left. A reference beyond the largest number of
 /// a half type is that number, as gradients saturate; NaN must meet NaN.
 ///
-/// With `row_sizes` `[N]` a row's error is relative to that size where it is the larger one.
+/// With `row_floors` `[N]` a row's norm is at least that.
 pub fn compare(
     got: &[f64],
     want: &[f64],
     width: usize,
-    row_sizes: Option<&[f64]>,
+    row_floors: Option<&[f64]>,
     dtype: DType,
 ) -> Deviation {
     let scale = Scale::new(dtype);
@@ -46,10 +46,10 @@ pub fn compare(
             row_difference.add(scale.difference(*got, want));
             row_size.add(if want.is_finite() { want } else { 0.0 });
         }
-        if let Some(size) =
-            row_sizes.and_then(|sizes| sizes.get(index)).filter(|size| **size > row_size.value())
+        if let Some(floor) =
+            row_floors.and_then(|floors| floors.get(index)).filter(|floor| **floor > row_size.value())
         {
-            row_size = Norm { largest: *size, squares: 1.0 };
+            row_size = Norm { largest: *floor, squares: 1.0 };
         }
         let error = scale.relative(row_difference, row_size, width);
         if error > worst.row {

@@ -8,7 +8,7 @@ use super::data::{DataError, DataSet, read_directory};
 use super::placement;
 use super::report::{CaseReport, EngineReport, OutputReport, Report};
 use super::structure;
-use super::tolerance::{narrows_scalars, tolerance};
+use super::tolerance::tolerance;
 use crate::artifact::{self, Artifact, ArtifactError};
 use crate::loss::Loss;
 use crate::loss::reference::{ReferenceError, evaluate};
@@ -176,12 +176,11 @@ impl Runner<'_> {
         let evaluation =
             evaluated.map_err(|error| CheckError::Reference { case: case.name.clone(), error })?;
         let outputs = self.loss().interface().outputs.iter();
-        let narrow = narrows_scalars(&self.engine.info());
         let expected = outputs.filter_map(|name| {
             Some(Expected {
                 name: name.clone(),
                 values: evaluation.output(name)?.to_vec(),
-                row_sizes: evaluation.row_sizes(name).filter(|_| narrow).map(<[f64]>::to_vec),
+                row_sizes: evaluation.row_sizes(name).map(<[f64]>::to_vec),
             })
         });
         Ok(expected.collect())
@@ -210,8 +209,9 @@ impl Runner<'_> {
         let scalar = self.loss().interface().scalar_dtype();
         let allowed = tolerance(&self.engine.info(), scalar, got.dtype());
         let width = want.values.len() / rows.max(1);
-        let deviation =
-            compare(&got.to_f64_vec(), &want.values, width, want.row_sizes.as_deref(), got.dtype());
+        let floors: Option<Vec<f64>> =
+            want.row_sizes.as_ref().map(|sizes| sizes.iter().map(|size| size * allowed.cancelled).collect());
+        let deviation = compare(&got.to_f64_vec(), &want.values, width, floors.as_deref(), got.dtype());
         let gradient = want.name.ends_with("_grad");
         OutputReport {
             name: want.name.clone(),

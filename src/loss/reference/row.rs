@@ -87,8 +87,10 @@ impl Row<'_> {
         let names: Vec<&String> = loss.spec().row.keys().filter(|n| loss.interface().has_output(n)).collect();
         let Some(label) = self.class.filter(|_| !self.ignored) else {
             let value = if self.ignored { 0.0 } else { f64::NAN };
+            // Switched off, the loss does not use the features, whatever the label is.
+            let by_norm = if batch.enabled == Some(false) { 0.0 } else { value };
             return RowTerms {
-                loss: Dual { value, du: Slope::new(value), dh: Slope::new(value), dm: Slope::ZERO },
+                loss: Dual { value, du: Slope::new(value), dh: Slope::new(by_norm), dm: Slope::ZERO },
                 entries: names.into_iter().map(|n| (n.clone(), value)).collect(),
                 by_u: vec![value; self.logits.len()],
                 by_mean: vec![0.0; self.logits.len()],
@@ -160,13 +162,15 @@ fn push_gradient(parts: &[(Slope, &Vec<f64>)], seed: f64, gradient: &mut Vec<f64
     for j in 0..width {
         let part = |(slope, direction): &&(Slope, &Vec<f64>)| match direction[j] {
             // A direction of zero takes the part out, also where the slope is infinite.
-            0.0 => 0.0,
+            0.0 if slope.value.is_infinite() => 0.0,
             d => slope.value * d,
         };
-        gradient.push(seed * used.iter().map(part).sum::<f64>());
+        // The seed of a batch without rows that count is infinite, and must not meet what is left out.
+        let total: f64 = used.iter().map(part).sum();
+        gradient.push(if used.is_empty() { 0.0 } else { seed * total });
         squares += used.iter().map(|(slope, direction)| slope.size * direction[j].abs()).sum::<f64>().powi(2);
     }
-    sizes.push(seed.abs() * squares.sqrt());
+    sizes.push(if used.is_empty() { 0.0 } else { seed.abs() * squares.sqrt() });
 }
 
 /// What the names of a formula mean in one row.
