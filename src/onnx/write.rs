@@ -42,6 +42,7 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Vec<u8> {
             version: Some(options.versions.opset()),
         }],
         metadata_props: options.metadata.iter().map(|(key, value)| entry(key, value)).collect(),
+        ..ModelProto::default()
     };
     model.encode_to_vec()
 }
@@ -95,10 +96,10 @@ impl<'a> Writer<'a> {
             node,
             name: Some(graph.name.clone()),
             initializer,
-            doc_string: None,
             input: ports(graph.inputs()),
             output: ports(graph.outputs()),
             value_info: ports(&self.inner_values()),
+            ..GraphProto::default()
         }
     }
 
@@ -206,16 +207,16 @@ fn integer(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
         i: Some(value),
-        ints: Vec::new(),
         r#type: Some(ATTRIBUTE_INT),
+        ..AttributeProto::default()
     }
 }
 
 fn integers(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
-        i: None,
         ints: values.to_vec(),
         r#type: Some(ATTRIBUTE_INTS),
+        ..AttributeProto::default()
     }
 }
