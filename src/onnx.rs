@@ -2,12 +2,15 @@
 //!
 //! Strings live here and nowhere deeper. Invariant: the same graph and options give the same bytes.
 
+pub mod attributes;
 pub mod messages;
 mod opset;
 mod read;
+mod spell;
 pub mod wire;
 mod write;
 
 pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions, oldest_ir};
 pub use read::{ReadError, read, tensor};
-pub use write::{WriteOptions, tensor_bytes, write};
+pub use spell::{SpellError, Spelled, names, spell};
+pub use write::{WriteOptions, port, tensor_bytes, write};
