@@ -7,8 +7,8 @@ pub fn integer(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
         i: Some(value),
-        ints: Vec::new(),
         r#type: Some(ATTRIBUTE_INT),
+        ..AttributeProto::default()
     }
 }
 
@@ -16,8 +16,8 @@ pub fn integer(name: &str, value: i64) -> AttributeProto {
 pub fn integers(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
-        i: None,
         ints: values.to_vec(),
         r#type: Some(ATTRIBUTE_INTS),
+        ..AttributeProto::default()
     }
 }

@@ -40,6 +40,7 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, SpellErro
             version: Some(options.versions.opset()),
         }],
         metadata_props: options.metadata.iter().map(|(key, value)| entry(key, value)).collect(),
+        ..ModelProto::default()
     };
     Ok(model.encode_to_vec())
 }
@@ -72,10 +73,10 @@ fn graph_proto(graph: &Graph, versions: Versions) -> Result<GraphProto, SpellErr
         node: spelled.nodes,
         name: Some(graph.name.clone()),
         initializer: spelled.initializers,
-        doc_string: None,
         input: graph.inputs().iter().map(port).collect(),
         output: graph.outputs().iter().map(port).collect(),
         value_info: inner_values(graph).iter().map(port).collect(),
+        ..GraphProto::default()
     })
 }
 
