@@ -55,8 +55,7 @@ impl Op {
             why,
         })?;
         let elements = elements::of(self, inputs);
-        let mut known: Vec<Inferred> =
-            types.into_iter().map(|ty| Inferred { ty, elements: None }).collect();
+        let mut known: Vec<Inferred> = types.into_iter().map(|ty| Inferred { ty, elements: None }).collect();
         if let Some(first) = known.first_mut() {
             first.elements = elements;
         }
@@ -144,7 +143,8 @@ impl Op {
                 let updates = picked(first, inputs[1], *axis)?;
                 need_dtype(inputs[2], updates.dtype)?;
                 let fits = |(a, b): (&Dim, &Dim)| a == b || a.fixed().is_none() || b.fixed().is_none();
-                if inputs[2].rank() != updates.rank() || !inputs[2].shape.iter().zip(&updates.shape).all(fits) {
+                if inputs[2].rank() != updates.rank() || !inputs[2].shape.iter().zip(&updates.shape).all(fits)
+                {
                     return Err("updates are not of the indices' shape".into());
                 }
                 Ok(first.clone())

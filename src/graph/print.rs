@@ -23,7 +23,8 @@ impl fmt::Display for Graph {
             writeln!(f, "  let {} {}", self.label(*id), self.value(*id).ty)?;
         }
         for node in &self.nodes {
-            let labels = |ids: &[ValueId]| ids.iter().map(|id| self.label(*id)).collect::<Vec<_>>().join(", ");
+            let labels =
+                |ids: &[ValueId]| ids.iter().map(|id| self.label(*id)).collect::<Vec<_>>().join(", ");
             let types: Vec<String> = node.outputs.iter().map(|id| self.value(*id).ty.to_string()).collect();
             writeln!(
                 f,

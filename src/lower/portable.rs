@@ -176,7 +176,8 @@ impl Rows<'_> {
             let at_label = b.unary(UnaryOp::Neg, slope);
             (b.binary(BinaryOp::Mul, self.margin.others, slope), at_label)
         };
-        let mut grad = b.node(Op::ScatterElements { axis: 1, add: false }, &[scaled, self.labels.class, at_label]);
+        let mut grad =
+            b.node(Op::ScatterElements { axis: 1, add: false }, &[scaled, self.labels.class, at_label]);
         if let Some(ignored) = self.labels.ignored {
             // Softmax of a NaN row is NaN, and so is its product with 0.
             let zero = b.scalar(matrix_type(loss), 0.0);

@@ -1,8 +1,8 @@
 //! Elements of int64 values that are known before the graph runs: shapes, and what files compute of them.
 
+use crate::graph::Value;
 use crate::graph::op::{BinaryOp, Op, SliceAxis, UnaryOp};
 use crate::graph::types::{Dim, Element};
-use crate::graph::Value;
 use crate::tensor::DType;
 
 /// Longest value whose elements are followed: more axes than any tensor has.

@@ -49,7 +49,10 @@ fn spatial(x: &TensorType, window: &Window) -> Result<(), String> {
     need_float(x)?;
     need_rank(x, window.axes() + 2)?;
     let lengths = [window.strides.len(), window.dilations.len(), window.pads.len() / 2];
-    if lengths.iter().any(|n| *n != window.axes()) || window.kernel.contains(&0) || window.strides.contains(&0) {
+    if lengths.iter().any(|n| *n != window.axes())
+        || window.kernel.contains(&0)
+        || window.strides.contains(&0)
+    {
         return Err("the window's extents, strides, dilations and pads do not fit each other".into());
     }
     Ok(())
@@ -135,6 +138,7 @@ pub(super) fn layer_norm(norm: LayerNorm, inputs: &[&TensorType]) -> Result<Vec<
     let kept = x.shape.iter().enumerate();
     let kept = kept.map(|(k, dim)| if k < norm.axis { dim.clone() } else { Dim::Fixed(1) }).collect();
     // The statistics are float32 whatever x is (stash_type 1).
-    let statistics = TensorType { dtype: if x.dtype == DType::F64 { DType::F64 } else { DType::F32 }, shape: kept };
+    let statistics =
+        TensorType { dtype: if x.dtype == DType::F64 { DType::F64 } else { DType::F32 }, shape: kept };
     Ok(vec![x.clone(), statistics.clone(), statistics])
 }
