@@ -35,3 +35,4 @@ pub mod onnx;
 pub mod row;
 pub mod runtime;
 pub mod tensor;
+pub mod train;

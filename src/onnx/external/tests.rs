@@ -89,7 +89,8 @@ fn sizes_are_checked_before_anything_is_read() {
         outcome(place.path(), dims, &[&[("location", "w.bin")], more].concat())
     };
     assert_eq!(with(&[3], &[("offset", "4"), ("length", "12")]), "1 files");
-    let cases: [(&[i64], &[(&str, &str)], &str); 6] = [
+    type Case<'a> = (&'a [i64], &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 6] = [
         (&[4], &[("offset", "4")], "16 bytes at 4 are beyond the 16 bytes"),
         (&[4], &[("length", "12")], "its length is 12 bytes, but its shape and type take 16"),
         (&[4], &[("offset", "-1")], "its offset is not a number"),
