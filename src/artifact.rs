@@ -7,7 +7,7 @@ use crate::loss::metadata::{self, CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS, Metad
 use crate::loss::{Loss, LossSpec, Tables};
 use crate::lower;
 use crate::onnx::messages::{GraphProto, ModelProto};
-use crate::onnx::{self, ReadError, Versions, WriteOptions};
+use crate::onnx::{self, ReadError, SpellError, Versions, WriteOptions};
 use crate::tensor::Tensor;
 
 /// A model file with the loss it claims to compute.
@@ -37,6 +37,18 @@ pub enum ArtifactError {
     Metadata(#[from] MetadataError),
 }
 
+/// Why a loss cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The operator set does not have what the graph needs.
+    #[error(transparent)]
+    Spell(#[from] SpellError),
+    /// The specification cannot be stored; never for a loss that was put together.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+}
+
 impl Artifact {
     /// The graph of the model.
     pub fn graph(&self) -> &GraphProto {
@@ -47,14 +59,14 @@ impl Artifact {
 /// The bytes of a model file that computes `loss`: the portable lowering, with the specification in its metadata.
 ///
 /// # Errors
-/// Never for a loss that was put together; see [`metadata::to_json`].
-pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, MetadataError> {
+/// An operator set that cannot express the loss.
+pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
     let options = WriteOptions {
         versions,
         doc: Some(doc(loss.spec())),
         metadata: vec![(metadata::KEY.to_owned(), metadata::to_json(loss)?)],
     };
-    Ok(onnx::write(&lower::portable(loss), &options))
+    Ok(onnx::write(&lower::portable(loss), &options)?)
 }
 
 fn doc(spec: &LossSpec) -> String {
