@@ -3,9 +3,11 @@
 //! Where the rooms meet: [`emit`] runs the whole way from a [`Loss`] to bytes; [`open`] finds in a file the loss that
 //! it claims to compute. Invariant: `open(emit(loss))` gives the loss back.
 
+use prost::Message;
+
 use crate::loss::metadata::{self, CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS, MetadataError};
 use crate::loss::{Loss, LossSpec, Tables};
-use crate::lower;
+use crate::lower::{self, Lowering};
 use crate::onnx::messages::{GraphProto, ModelProto};
 use crate::onnx::{self, ReadError, SpellError, Versions, WriteOptions};
 use crate::tensor::Tensor;
@@ -61,12 +63,38 @@ impl Artifact {
 /// # Errors
 /// An operator set that cannot express the loss.
 pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
+    emit_as(loss, Lowering::Portable, versions)
+}
+
+/// The same by a lowering of choice.
+///
+/// # Errors
+/// An operator set that cannot express the loss.
+pub fn emit_as(loss: &Loss, lowering: Lowering, versions: Versions) -> Result<Vec<u8>, EmitError> {
     let options = WriteOptions {
         versions,
         doc: Some(doc(loss.spec())),
         metadata: vec![(metadata::KEY.to_owned(), metadata::to_json(loss)?)],
     };
-    Ok(onnx::write(&lower::portable(loss), &options)?)
+    match lowering {
+        Lowering::Portable => Ok(onnx::write(&lower::portable(loss), &options)?),
+        Lowering::Fused => fused(loss, &options),
+    }
+}
+
+/// One node of the operator library, whose body is the portable lowering.
+fn fused(loss: &Loss, options: &WriteOptions) -> Result<Vec<u8>, EmitError> {
+    let fused = lower::fused(loss);
+    let options = WriteOptions { versions: options.versions.with_functions(), ..options.clone() };
+    let operator = onnx::Operator {
+        domain: lower::fused::DOMAIN,
+        version: lower::fused::DOMAIN_VERSION,
+        name: lower::fused::OPERATOR,
+        attribute: (lower::fused::ATTRIBUTE, &fused.attribute),
+        tables: &fused.tables,
+    };
+    let body = onnx::model(&fused.body, &options)?;
+    Ok(onnx::outline(body, &operator).encode_to_vec())
 }
 
 fn doc(spec: &LossSpec) -> String {

@@ -13,4 +13,5 @@ pub mod element;
 pub mod evaluate;
 pub mod math;
 pub mod rows;
+mod ort;
 pub mod simd;

@@ -14,6 +14,7 @@ use crate::loss::{
     ClassWeighting, ClassWeights, FeatureInput, InfluenceGradient, Interface, Loss, LossSpec, Reduction,
     Tables, WeightScheme,
 };
+use crate::lower::Lowering;
 use crate::onnx::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, Versions};
 use crate::tensor::DType;
 
@@ -76,6 +77,9 @@ pub struct Args {
     /// IR version of the file; the oldest that goes with the operator set if not given
     #[arg(long, value_name = "VERSION")]
     ir_version: Option<i64>,
+    /// portable: standard operators; fused: one node of ibgraph's operator library, with those as its function body
+    #[arg(long, value_enum, default_value = "portable")]
+    lowering: Lowering,
     /// Check the graph against the float64 reference before it is written
     #[arg(long)]
     check: bool,
@@ -114,7 +118,7 @@ impl From<FloatType> for DType {
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let versions = Versions::new(args.opset, args.ir_version).map_err(Failure::usage)?;
     let loss = args.loss()?;
-    let bytes = artifact::emit(&loss, versions).map_err(Failure::usage)?;
+    let bytes = artifact::emit_as(&loss, args.lowering, versions).map_err(Failure::usage)?;
     let note = |text: String| match args.output {
         Target::Stdout => eprintln!("{text}"),
         Target::File(_) => say(text),
