@@ -30,6 +30,7 @@ pub mod cli;
 pub mod graph;
 pub mod loss;
 pub mod lower;
+pub mod npz;
 pub mod onnx;
 pub mod row;
 pub mod runtime;
