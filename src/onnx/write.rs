@@ -86,7 +86,7 @@ pub fn graph_message(graph: &Graph, opset: i64) -> Result<GraphProto, SpellError
 
 /// What nodes make for other nodes alone. Its types are written so that a reader need not infer them.
 fn inner_values(graph: &Graph) -> Vec<ValueId> {
-    let made = graph.nodes().iter().map(|node| node.output);
+    let made = graph.nodes().iter().flat_map(|node| &node.outputs).copied();
     made.filter(|id| !graph.outputs().contains(id)).collect()
 }
 
@@ -99,6 +99,7 @@ fn type_proto(ty: &TensorType) -> TypeProto {
     let dim = ty.shape.iter().map(|dim| match dim {
         Dim::Fixed(n) => DimensionProto { dim_value: Some(*n as i64), dim_param: None },
         Dim::Symbol(name) => DimensionProto { dim_value: None, dim_param: Some(name.to_string()) },
+        Dim::Unknown => DimensionProto::default(),
     });
     TypeProto {
         tensor_type: Some(TensorTypeProto {
