@@ -27,6 +27,7 @@
 pub mod artifact;
 pub mod check;
 pub mod cli;
+pub mod graft;
 pub mod graph;
 pub mod loss;
 pub mod lower;

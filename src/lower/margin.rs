@@ -38,16 +38,16 @@ pub(super) struct Margin {
 impl Margin {
     /// `logits` `[N, C]` in the matrix type, `class` int64 `[N, 1]`.
     pub fn new(b: &mut Builder, logits: ValueId, class: ValueId, adjustment: &Adjustment) -> Self {
-        let of_label = b.node(Op::GatherElements, &[logits, class]);
+        let of_label = b.node(Op::GatherElements(1), &[logits, class]);
         let matrix = b.ty(logits).dtype;
         // The label's logit makes way for the lowest finite number. It drops out of the softmax, and where every other
         // logit is -inf it leaves a softmax without NaN and a margin of about -1e38: no loss and no gradient.
         let lowest = b.scalar(matrix, if matrix == DType::F64 { f64::MIN } else { f64::from(f32::MIN) });
         let lowest = b.binary(BinaryOp::Min, of_label, lowest);
-        let other_logits = b.node(Op::ScatterElements, &[logits, class, lowest]);
+        let other_logits = b.node(Op::ScatterElements { axis: 1, add: false }, &[logits, class, lowest]);
         let highest = b.reduce(ReduceOp::Max, other_logits, Some(1));
         let (adjusted, above_highest) = adjustment.apply(b, other_logits, highest);
-        let others = b.node(Op::Softmax, &[adjusted]);
+        let others = b.softmax(adjusted);
         // logsumexp = max(z) - ln max(softmax(z)): ReduceMax is fast where ReduceLogSumExp is not.
         let share = b.reduce(ReduceOp::Max, others, Some(1));
         let [highest, label, share] = [highest, of_label, share].map(|v| b.cast(v, DType::F64));
@@ -69,13 +69,13 @@ impl Margin {
         let mut total = b.cast(total, DType::F64);
         if let Some(bias) = adjustment.bias {
             let sum = b.reduce(ReduceOp::Sum, bias, None);
-            let of_label = b.node(Op::Gather, &[bias, self.class]);
+            let of_label = b.node(Op::Gather(0), &[bias, self.class]);
             let of_label = scaled(b, of_label, classes as f64);
             let others = b.binary(BinaryOp::Sub, sum, of_label);
             total = b.binary(BinaryOp::Add, total, others);
         }
         if let Some(margin) = adjustment.margin {
-            let of_label = b.node(Op::Gather, &[margin, self.class]);
+            let of_label = b.node(Op::Gather(0), &[margin, self.class]);
             let of_label = scaled(b, of_label, classes as f64 - 1.0);
             total = b.binary(BinaryOp::Add, total, of_label);
         }
@@ -158,7 +158,7 @@ impl Adjustment {
         let mut lead = lead;
         for (table, op) in [(self.bias, BinaryOp::Sub), (self.margin, BinaryOp::Add)] {
             if let Some(table) = table {
-                let of_label = b.node(Op::Gather, &[table, class]);
+                let of_label = b.node(Op::Gather(0), &[table, class]);
                 lead = b.binary(op, lead, of_label);
             }
         }

@@ -229,6 +229,7 @@ impl Port {
         let extent = |dim: &Dim| match dim {
             Dim::Fixed(n) => Extent::Fixed(*n),
             Dim::Symbol(name) => Extent::Symbol(name.to_string()),
+            Dim::Unknown => Extent::Symbol("unknown".to_owned()),
         };
         Self { name: name.to_owned(), dtype: ty.dtype, shape: ty.shape.iter().map(extent).collect() }
     }
