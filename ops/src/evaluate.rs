@@ -148,7 +148,15 @@ fn unary<const FMA: bool>(op: Unary, a: &Rows) -> Rows {
         Unary::Log => map(a, ln::<FMA>),
         Unary::Sqrt => map(a, f64::sqrt),
         Unary::Abs => map(a, f64::abs),
-        Unary::Sign => map(a, |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x * 0.0 }),
+        Unary::Sign => map(a, |x| {
+            if x > 0.0 {
+                1.0
+            } else if x < 0.0 {
+                -1.0
+            } else {
+                x * 0.0
+            }
+        }),
         Unary::OneMinusExp => map(a, |x| -x.exp_m1()),
     }
 }

@@ -12,6 +12,6 @@ pub mod descriptor;
 pub mod element;
 pub mod evaluate;
 pub mod math;
-pub mod rows;
 mod ort;
+pub mod rows;
 pub mod simd;

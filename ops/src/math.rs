@@ -57,7 +57,7 @@ impl Real for f32 {
     fn exp_below<const FMA: bool>(self) -> Self {
         // 1.5 · 2^23: adding it leaves the nearest integer in the low bits.
         const ROUND: f32 = 12_582_912.0;
-        const LN_2_HIGH: f32 = 0.693_359_375;
+        const LN_2_HIGH: f32 = 355.0 / 512.0;
         const LN_2_LOW: f32 = -2.121_944_4e-4;
         const P: [f32; 5] = [0.5, 0.166_665_76, 0.041_666_467, 0.008_363_182, 0.001_393_365_2];
         const SMALLEST: f32 = -87.33;

@@ -50,14 +50,11 @@ pub fn outline(model: ModelProto, operator: &Operator<'_>) -> ModelProto {
         input,
         output,
         attribute: vec![attributes::text(key, text)],
-        ..NodeProto::default()
     };
     model.graph = Some(GraphProto { node: vec![node], initializer: tables, value_info: Vec::new(), ..graph });
     model.functions.push(function);
-    let import = OperatorSetIdProto {
-        domain: Some(operator.domain.to_owned()),
-        version: Some(operator.version),
-    };
+    let import =
+        OperatorSetIdProto { domain: Some(operator.domain.to_owned()), version: Some(operator.version) };
     model.opset_import.push(import);
     model
 }

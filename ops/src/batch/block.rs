@@ -108,7 +108,11 @@ impl<M: Real> Block<M> {
 
     /// Runs the row program on the measured `rows`, writes what it makes of each, and leaves the slopes.
     #[inline(always)]
-    pub fn evaluate<const FMA: bool, T: Element<Matrix = M>>(&mut self, work: &Work<'_, T>, rows: Range<usize>) {
+    pub fn evaluate<const FMA: bool, T: Element<Matrix = M>>(
+        &mut self,
+        work: &Work<'_, T>,
+        rows: Range<usize>,
+    ) {
         let mut quantities = Quantities::default();
         for (place, row) in rows.clone().enumerate() {
             self.combine(work, place, row, &mut quantities);

@@ -39,7 +39,6 @@ pub(super) fn resolve<T>(loss: &Descriptor, inputs: &Inputs<'_, T>) -> Result<Re
         (_, None) => 1.0,
     };
     let weight_sum = if loss.reads(Read::WeightSum) { counted.clone().map(weight).sum() } else { 0.0 };
-    let shared =
-        Shared { count: counted.count() as f64, weight_sum, parameters: inputs.parameters.clone() };
+    let shared = Shared { count: counted.count() as f64, weight_sum, parameters: inputs.parameters.clone() };
     Ok(Resolved { classes, shared })
 }

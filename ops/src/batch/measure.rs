@@ -78,6 +78,7 @@ impl<T: Element> Work<'_, T> {
     /// # Safety
     /// No one else uses this part of this row.
     #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "pieces and cells; see the safety section")]
     pub unsafe fn keep<'b>(
         &'b self,
         block: &'b Block<T::Matrix>,
@@ -137,9 +138,7 @@ impl<T: Element> Work<'_, T> {
                 rows::exp_sum_into::<_, FMA>(&z[..label], top, &mut keep[..label])
                     + rows::exp_sum_into::<_, FMA>(&z[after..], top, &mut keep[after..])
             }
-            None => {
-                rows::exp_sum::<_, FMA>(&z[..label], top) + rows::exp_sum::<_, FMA>(&z[after..], top)
-            }
+            None => rows::exp_sum::<_, FMA>(&z[..label], top) + rows::exp_sum::<_, FMA>(&z[after..], top),
         };
         part
     }

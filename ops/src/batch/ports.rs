@@ -149,7 +149,13 @@ impl<T> Inputs<'_, T> {
         let (n, found) = (self.rows, self.features.len());
         let fits = match (loss.position(Input::Features), loss.features) {
             (None, _) => found == 0,
-            (Some(_), FeatureInput::Raw) => if n == 0 { found == 0 } else { found.is_multiple_of(n) },
+            (Some(_), FeatureInput::Raw) => {
+                if n == 0 {
+                    found == 0
+                } else {
+                    found.is_multiple_of(n)
+                }
+            }
             (Some(_), _) => found == n,
         };
         if fits { Ok(()) } else { fail(format!("features have {found} elements, which do not fit {n} rows")) }
@@ -162,7 +168,12 @@ impl<T: Element> Outputs<'_, T> {
         let scalar = if loss.reduction == Reduction::None { n } else { 1 };
         let found = [
             ("loss", Output::Loss, self.loss.as_ref().map(|o| o.len()), scalar),
-            ("logits_grad", Output::LogitsGrad, self.logits_grad.as_ref().map(|o| o.len()), inputs.logits.len()),
+            (
+                "logits_grad",
+                Output::LogitsGrad,
+                self.logits_grad.as_ref().map(|o| o.len()),
+                inputs.logits.len(),
+            ),
             (
                 "features_grad",
                 Output::FeaturesGrad,

@@ -82,7 +82,9 @@ impl Reader {
     fn line(&mut self, key: &str, rest: &[&str]) -> Result<(), String> {
         match (key, rest) {
             ("classes", [n]) => self.classes = Some(number(n)?),
-            ("inputs", names) => self.inputs = names.iter().map(|n| self.input(n)).collect::<Result<_, _>>()?,
+            ("inputs", names) => {
+                self.inputs = names.iter().map(|n| self.input(n)).collect::<Result<_, _>>()?
+            }
             ("outputs", names) => {
                 self.outputs = names.iter().map(|n| output(n)).collect::<Result<_, _>>()?;
             }
@@ -213,7 +215,9 @@ impl Descriptor {
                     return Err(format!("an output is step {step}, which there is not"));
                 }
                 Output::Entry(_) => {}
-                other if self.outputs[..k].contains(other) => return Err(format!("two outputs are {other:?}")),
+                other if self.outputs[..k].contains(other) => {
+                    return Err(format!("two outputs are {other:?}"));
+                }
                 _ => {}
             }
         }
@@ -225,8 +229,8 @@ impl Descriptor {
         if let Some(step) = all.iter().flatten().find(|step| **step >= self.steps.len()) {
             return Err(format!("a root is step {step}, which there is not"));
         }
-        let row_loss = self.has(Output::RowLoss)
-            || self.has(Output::Loss) && self.reduction == Reduction::None;
+        let row_loss =
+            self.has(Output::RowLoss) || self.has(Output::Loss) && self.reduction == Reduction::None;
         let needed = [
             ("row_loss", row_loss, roots.row_loss),
             ("share", self.has(Output::Loss) && self.reduction != Reduction::None, roots.share),

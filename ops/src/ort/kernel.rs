@@ -262,8 +262,13 @@ where
     }
 
     fn outputs(&mut self) -> Outputs<'_, T> {
-        let mut outputs =
-            Outputs { loss: None, logits_grad: None, features_grad: None, row_loss: None, entries: Vec::new() };
+        let mut outputs = Outputs {
+            loss: None,
+            logits_grad: None,
+            features_grad: None,
+            row_loss: None,
+            entries: Vec::new(),
+        };
         let (mut wide, mut scalar) = (self.wide.iter_mut(), self.scalar.iter_mut());
         for output in &self.loss.outputs {
             match output {
