@@ -32,6 +32,7 @@ pub mod graft;
 pub mod graph;
 pub mod loss;
 pub mod lower;
+pub mod npz;
 pub mod onnx;
 pub mod row;
 pub mod runtime;
