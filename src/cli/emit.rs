@@ -14,6 +14,7 @@ use crate::loss::{
     ClassWeighting, ClassWeights, FeatureInput, InfluenceGradient, Interface, Loss, LossSpec, Reduction,
     Tables, WeightScheme,
 };
+use crate::lower::Lowering;
 use crate::onnx::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, Versions};
 use crate::tensor::DType;
 
@@ -70,6 +71,9 @@ pub struct Args {
     /// A label out of range makes the loss and its row's gradients NaN, on every engine
     #[arg(long)]
     check_labels: bool,
+    /// portable: forward and backward; the other two have the output loss alone, for ONNX Runtime Training
+    #[arg(long, value_enum, default_value = "portable")]
+    lowering: Lowering,
     /// Operator set
     #[arg(long, default_value_t = DEFAULT_OPSET, help = format!("Operator set, {OLDEST_OPSET} to {NEWEST_OPSET}"))]
     opset: i64,
@@ -113,8 +117,11 @@ impl From<FloatType> for DType {
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let versions = Versions::new(args.opset, args.ir_version).map_err(Failure::usage)?;
-    let loss = args.loss()?;
-    let bytes = artifact::emit(&loss, versions).map_err(Failure::usage)?;
+    let mut loss = args.loss()?;
+    if args.lowering != Lowering::Portable {
+        loss = args.alone(&loss)?;
+    }
+    let bytes = artifact::emit_as(&loss, args.lowering, versions).map_err(Failure::usage)?;
     let note = |text: String| match args.output {
         Target::Stdout => eprintln!("{text}"),
         Target::File(_) => say(text),
@@ -185,6 +192,14 @@ impl Args {
         }
         let tables = Tables::new(&spec, resolved, counts.as_deref(), classes).map_err(Failure::usage)?;
         Loss::with_tables(spec, interface, tables).map_err(Failure::usage)
+    }
+
+    /// The loss as a training engine takes it.
+    fn alone(&self, loss: &Loss) -> Result<Loss, Failure> {
+        if self.outputs.iter().any(|name| name != "loss") {
+            return Err(Failure::usage("a loss for training has the one output `loss`; leave --outputs out"));
+        }
+        loss.with_outputs(&["loss"]).map_err(Failure::usage)
     }
 
     /// Sets parameters; returns β.

@@ -34,7 +34,7 @@ impl Op {
     fn output_type(&self, inputs: &[&TensorType]) -> Result<TensorType, String> {
         let first = inputs[0];
         match self {
-            Op::Unary(UnaryOp::Identity) => Ok(first.clone()),
+            Op::Unary(UnaryOp::Identity) | Op::Stop => Ok(first.clone()),
             Op::Unary(UnaryOp::Not) => need_dtype(first, DType::Bool).map(|()| first.clone()),
             Op::Unary(_) | Op::Softmax => need_float(first).map(|()| first.clone()),
             Op::Binary(_) => need_dtype(inputs[1], first.dtype).and_then(|()| stretched(first.dtype, inputs)),

@@ -33,6 +33,9 @@ pub enum Op {
     UnsqueezeLast,
     /// `[N, 1]` to `[N]`.
     SqueezeLast,
+    /// a, held constant by engines that differentiate the graph: a sequence of one, and its element, which ONNX
+    /// Runtime's training passes no gradient through.
+    Stop,
 }
 
 /// Functions of one value.
@@ -116,6 +119,7 @@ impl Op {
             Op::ScatterElements => "ScatterElements",
             Op::UnsqueezeLast => "Unsqueeze",
             Op::SqueezeLast => "Squeeze",
+            Op::Stop => "SequenceAt",
         }
     }
 
@@ -127,7 +131,8 @@ impl Op {
             | Op::Reduce(..)
             | Op::Softmax
             | Op::UnsqueezeLast
-            | Op::SqueezeLast => 1,
+            | Op::SqueezeLast
+            | Op::Stop => 1,
             Op::Binary(_) | Op::Compare(_) | Op::And | Op::Gather | Op::GatherElements => 2,
             Op::Where | Op::Clip | Op::ScatterElements => 3,
         }

@@ -70,6 +70,9 @@ impl Speller<'_> {
 
     fn node(&mut self, node: &Node) -> Result<Vec<NodeProto>, SpellError> {
         let mut input: Vec<String> = node.inputs.iter().map(|id| self.name(*id)).collect();
+        if node.op == Op::Stop {
+            return Ok(self.stop(input, self.name(node.output)));
+        }
         let mut attribute = Vec::new();
         match &node.op {
             Op::Cast(dtype) => attribute.push(integer("to", i64::from(dtype.onnx_code()))),
@@ -87,9 +90,21 @@ impl Speller<'_> {
                 }
                 attribute.push(integer("keepdims", i64::from(axis.is_some())));
             }
-            Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::And | Op::Where | Op::Clip => {}
+            Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::And | Op::Where | Op::Clip | Op::Stop => {}
         }
         Ok(vec![made(node.op.name(), input, self.name(node.output), attribute)])
+    }
+
+    /// A sequence of one, and its element.
+    fn stop(&mut self, input: Vec<String>, output: String) -> Vec<NodeProto> {
+        let sequence = unused(&format!("{output}_sequence"), |n| self.taken.contains(n));
+        self.taken.insert(sequence.clone());
+        let zero = Tensor::from_le_bytes(DType::I64, vec![], &0i64.to_le_bytes());
+        let zero = self.extra("index_0", &zero.expect("eight bytes are one int64"));
+        vec![
+            made("SequenceConstruct", input, sequence.clone(), Vec::new()),
+            made("SequenceAt", vec![sequence, zero], output, Vec::new()),
+        ]
     }
 
     /// Name of an initializer that holds one axis.
