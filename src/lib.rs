@@ -27,6 +27,7 @@
 pub mod artifact;
 pub mod check;
 pub mod cli;
+pub mod graft;
 pub mod graph;
 pub mod loss;
 pub mod lower;
@@ -34,3 +35,4 @@ pub mod onnx;
 pub mod row;
 pub mod runtime;
 pub mod tensor;
+pub mod train;

@@ -15,7 +15,7 @@ pub(super) struct Labels {
 
 impl Labels {
     pub fn new(b: &mut Builder, interface: &Interface, labels: ValueId) -> Self {
-        let column = b.node(Op::UnsqueezeLast, &[labels]);
+        let column = b.unsqueeze_last(labels);
         let ignored = interface.ignore_index.map(|index| {
             let index = b.integer(index);
             b.compare(CompareOp::Equal, column, index)

@@ -50,16 +50,16 @@ impl Margin {
         adjustment: &Adjustment,
         scalar: DType,
     ) -> Self {
-        let of_label = b.node(Op::GatherElements, &[logits, class]);
+        let of_label = b.node(Op::GatherElements(1), &[logits, class]);
         let matrix = b.ty(logits).dtype;
         // The label's logit makes way for the lowest finite number. It drops out of the softmax, and where every other
         // logit is -inf it leaves a softmax without NaN and a margin of about -1e38: no loss and no gradient.
         let lowest = lowest(b, matrix);
         let lowest = b.binary(BinaryOp::Min, of_label, lowest);
-        let other_logits = b.node(Op::ScatterElements, &[logits, class, lowest]);
+        let other_logits = b.node(Op::ScatterElements { axis: 1, add: false }, &[logits, class, lowest]);
         let highest = b.reduce(ReduceOp::Max, other_logits, Some(1));
         let (adjusted, above_highest) = adjustment.apply(b, other_logits, highest, scalar);
-        let others = b.node(Op::Softmax, &[adjusted]);
+        let others = b.softmax(adjusted);
         // logsumexp = max(z) - ln max(softmax(z)): ReduceMax is fast where ReduceLogSumExp is not.
         let share = b.reduce(ReduceOp::Max, others, Some(1));
         let [highest, label, share] = [highest, of_label, share].map(|v| b.cast(v, scalar));
@@ -166,13 +166,13 @@ impl Adjustment {
         let mut total = total;
         if let Some(bias) = self.bias {
             let sum = b.reduce(ReduceOp::Sum, bias, None);
-            let of_label = b.node(Op::Gather, &[bias, class]);
+            let of_label = b.node(Op::Gather(0), &[bias, class]);
             let of_label = scaled(b, of_label, classes as f64);
             let others = b.binary(BinaryOp::Sub, sum, of_label);
             total = b.binary(BinaryOp::Add, total, others);
         }
         if let Some(margin) = self.margin {
-            let of_label = b.node(Op::Gather, &[margin, class]);
+            let of_label = b.node(Op::Gather(0), &[margin, class]);
             let of_label = scaled(b, of_label, classes as f64 - 1.0);
             total = b.binary(BinaryOp::Add, total, of_label);
         }
@@ -190,7 +190,7 @@ impl Adjustment {
         let mut lead = lead;
         for (table, op) in [(self.bias, BinaryOp::Sub), (self.margin, BinaryOp::Add)] {
             if let Some(table) = table {
-                let of_label = b.node(Op::Gather, &[table, class]);
+                let of_label = b.node(Op::Gather(0), &[table, class]);
                 lead = b.binary(op, lead, of_label);
             }
         }

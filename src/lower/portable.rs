@@ -114,7 +114,7 @@ impl Rows<'_> {
     fn vector(&self, b: &mut Builder, loss: &Loss, root: OnOff) -> ValueId {
         let column = self.column(b, root);
         let column = b.cast(column, loss.interface().scalar_dtype());
-        b.node(Op::SqueezeLast, &[column])
+        b.squeeze_last(column)
     }
 
     fn loss(&self, b: &mut Builder, loss: &Loss, compiled: &Compiled) -> ValueId {
@@ -149,7 +149,8 @@ impl Rows<'_> {
             let at_label = b.unary(UnaryOp::Neg, slope);
             (b.binary(BinaryOp::Mul, self.margin.others, slope), at_label)
         };
-        let mut grad = b.node(Op::ScatterElements, &[scaled, self.labels.class, at_label]);
+        let mut grad =
+            b.node(Op::ScatterElements { axis: 1, add: false }, &[scaled, self.labels.class, at_label]);
         if let Some(ignored) = self.labels.ignored {
             // Softmax of a NaN row is NaN, and so is its product with 0.
             let zero = b.scalar(matrix_type(loss), 0.0);
@@ -177,7 +178,7 @@ impl Rows<'_> {
                 let sign = sign(b, features);
                 b.binary(BinaryOp::Mul, sign, slope)
             }
-            FeatureInput::Norm => b.node(Op::SqueezeLast, &[slope]),
+            FeatureInput::Norm => b.squeeze_last(slope),
             FeatureInput::NormColumn => slope,
         };
         if loss.interface().feature_input == FeatureInput::Raw {

@@ -68,7 +68,7 @@ impl RowSources<'_> {
                 let upstream =
                     self.upstream.expect("a program reads loss_grad only where it is a graph input");
                 let upstream = b.cast(upstream, self.scalar);
-                b.node(Op::UnsqueezeLast, &[upstream])
+                b.unsqueeze_last(upstream)
             }
         }
     }
@@ -88,7 +88,7 @@ impl RowSources<'_> {
             Quantity::ClassWeight => {
                 let table =
                     self.class_weights.expect("a program reads class weights only where there are some");
-                let weight = b.node(Op::Gather, &[table, self.labels.class]);
+                let weight = b.node(Op::Gather(0), &[table, self.labels.class]);
                 b.cast(weight, self.scalar)
             }
         }
@@ -102,7 +102,7 @@ impl RowSources<'_> {
                 let magnitudes = b.unary(UnaryOp::Abs, features);
                 b.reduce(ReduceOp::Sum, magnitudes, Some(1))
             }
-            FeatureInput::Norm => b.node(Op::UnsqueezeLast, &[features]),
+            FeatureInput::Norm => b.unsqueeze_last(features),
             FeatureInput::NormColumn => features,
         };
         b.cast(column, self.scalar)

@@ -224,7 +224,7 @@ fn counted(b: &mut Builder, labels: &Labels, value: ValueId, fill: f64) -> Value
 fn feature_norm(b: &mut Builder, loss: &Loss, ports: &Ports, labels: &Labels) -> Option<ValueId> {
     let mut features = widened(b, ports.find("features")?);
     if loss.interface().feature_input == FeatureInput::Norm {
-        features = b.node(Op::UnsqueezeLast, &[features]);
+        features = b.unsqueeze_last(features);
     }
     features = counted(b, labels, features, 1.0);
     if let Some(enabled) = ports.find("enabled") {

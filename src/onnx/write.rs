@@ -40,6 +40,7 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, SpellErro
             version: Some(options.versions.opset()),
         }],
         metadata_props: options.metadata.iter().map(|(key, value)| entry(key, value)).collect(),
+        ..ModelProto::default()
     };
     Ok(model.encode_to_vec())
 }
@@ -72,16 +73,16 @@ fn graph_proto(graph: &Graph, versions: Versions) -> Result<GraphProto, SpellErr
         node: spelled.nodes,
         name: Some(graph.name.clone()),
         initializer: spelled.initializers,
-        doc_string: None,
         input: graph.inputs().iter().map(port).collect(),
         output: graph.outputs().iter().map(port).collect(),
         value_info: inner_values(graph).iter().map(port).collect(),
+        ..GraphProto::default()
     })
 }
 
 /// What nodes make for other nodes alone. Its types are written so that a reader need not infer them.
 fn inner_values(graph: &Graph) -> Vec<ValueId> {
-    let made = graph.nodes().iter().map(|node| node.output);
+    let made = graph.nodes().iter().flat_map(|node| &node.outputs).copied();
     made.filter(|id| !graph.outputs().contains(id)).collect()
 }
 
@@ -94,6 +95,7 @@ fn type_proto(ty: &TensorType) -> TypeProto {
     let dim = ty.shape.iter().map(|dim| match dim {
         Dim::Fixed(n) => DimensionProto { dim_value: Some(*n as i64), dim_param: None },
         Dim::Symbol(name) => DimensionProto { dim_value: None, dim_param: Some(name.to_string()) },
+        Dim::Unknown => DimensionProto::default(),
     });
     TypeProto {
         tensor_type: Some(TensorTypeProto {

@@ -4,8 +4,6 @@
 //! no finite slope (a root or a power at 0), the graph takes a slope of 0: there the product with what multiplies it has
 //! that limit, or none.
 
-use std::collections::HashMap;
-
 use crate::graph::{BinaryOp, Builder, CompareOp, Op, UnaryOp, ValueId};
 use crate::loss::expr::{self, Expr, ExprKind, Function};
 use crate::loss::{Loss, Quantity};
@@ -27,22 +25,20 @@ pub(super) struct Evaluator<'a> {
     quantities: &'a Quantities,
     /// Graph inputs by name.
     inputs: &'a [(String, ValueId)],
-    /// Row entries that are done, by name.
-    entries: HashMap<&'a str, Value>,
 }
 
 impl<'a> Evaluator<'a> {
     pub fn new(loss: &'a Loss, quantities: &'a Quantities, inputs: &'a [(String, ValueId)]) -> Self {
-        Self { loss, quantities, inputs, entries: HashMap::new() }
+        Self { loss, quantities, inputs }
     }
 
     /// The loss of a row.
-    pub fn loss(mut self, b: &mut Builder) -> ValueId {
+    pub fn loss(&self, b: &mut Builder) -> ValueId {
         let value = self.value(b, &self.loss.spec().loss.expr);
         node(b, value)
     }
 
-    fn value(&mut self, b: &mut Builder, expr: &'a Expr) -> Value {
+    fn value(&self, b: &mut Builder, expr: &Expr) -> Value {
         match &expr.kind {
             ExprKind::Number(v) => Value::Number(*v),
             ExprKind::Name(name) => self.name(b, name),
@@ -61,21 +57,14 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn name(&mut self, b: &mut Builder, name: &'a str) -> Value {
+    fn name(&self, b: &mut Builder, name: &str) -> Value {
         if let Some(quantity) = Quantity::named(name) {
             return Value::Node(self.quantities.read(b, quantity));
         }
         let spec = self.loss.spec();
         if let Some(entry) = spec.row.get(name) {
-            if let Some(done) = self.entries.get(name) {
-                return *done;
-            }
-            let mut value = self.value(b, &entry.expr);
-            if self.loss.is_stopped(name) {
-                value = stop(b, value);
-            }
-            self.entries.insert(name, value);
-            return value;
+            let value = self.value(b, &entry.expr);
+            return if self.loss.is_stopped(name) { stop(b, value) } else { value };
         }
         if self.loss.interface().runtime_parameters.iter().any(|p| p == name) {
             let found = self.inputs.iter().find(|(n, _)| n == name);

@@ -41,12 +41,12 @@ impl Quantities {
         [logits, class, ones]: [ValueId; 3],
         adjustment: Adjustment,
     ) -> Self {
-        let of_label = b.node(Op::GatherElements, &[logits, class]);
+        let of_label = b.node(Op::GatherElements(1), &[logits, class]);
         // The lowest number takes the label's place: e^(lowest - m) is 0, and where all others are -inf they sum to 1,
         // with a lead of about -1e38.
         let lowest = lowest(b, DType::F32);
         let lowest = b.binary(BinaryOp::Mul, ones, lowest);
-        let others = b.node(Op::ScatterElements, &[logits, class, lowest]);
+        let others = b.node(Op::ScatterElements { axis: 1, add: false }, &[logits, class, lowest]);
         let highest = highest(b, others);
         let mut above = b.binary(BinaryOp::Sub, others, highest);
         above = scaled(b, above, adjustment.scale);
@@ -102,7 +102,7 @@ impl Quantities {
                 self.feature_norm.expect("a loss that reads the feature norm has the input features")
             }
             Quantity::ClassWeight => match self.class_weights {
-                Some(table) => b.node(Op::Gather, &[table, self.class]),
+                Some(table) => b.node(Op::Gather(0), &[table, self.class]),
                 None => b.scalar(DType::F32, 1.0),
             },
         }
