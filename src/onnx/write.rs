@@ -34,7 +34,7 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, SpellErro
         producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         doc_string: options.doc.clone(),
-        graph: Some(graph_proto(graph, options.versions)?),
+        graph: Some(graph_message(graph, options.versions.opset())?),
         opset_import: vec![OperatorSetIdProto {
             domain: Some(String::new()),
             version: Some(options.versions.opset()),
@@ -64,10 +64,14 @@ pub(super) fn tensor_proto(name: &str, tensor: &Tensor) -> TensorProto {
     }
 }
 
-fn graph_proto(graph: &Graph, versions: Versions) -> Result<GraphProto, SpellError> {
+/// A graph as a message, spelled for `opset`.
+///
+/// # Errors
+/// Operators or types that the operator set does not have.
+pub fn graph_message(graph: &Graph, opset: i64) -> Result<GraphProto, SpellError> {
     let taken = HashSet::new();
     let names = names(graph, &taken);
-    let spelled = spell(graph, versions.opset(), &names, &taken)?;
+    let spelled = spell(graph, opset, &names, &taken)?;
     let port = |id: &ValueId| port(&names[id.index()], &graph.value(*id).ty);
     Ok(GraphProto {
         node: spelled.nodes,

@@ -25,7 +25,7 @@ pub(super) struct Quantities {
     of_label: ValueId,
     /// whether the lead is below [`FAR`], bool
     near: ValueId,
-    /// e^u; where not near, some number beyond e^19
+    /// e^u; where not near, some constant beyond e^19
     exp: ValueId,
     /// log e^u
     u: ValueId,
@@ -69,7 +69,10 @@ impl Quantities {
         let near = b.compare(CompareOp::Less, lead, far);
         let bounded = b.choose(near, lead, far);
         let of_lead = exp_of_sum(b, bounded, lost);
-        let exp = b.binary(BinaryOp::Mul, of_lead, sum);
+        // Far out q is the constant 1: its derivative would be the rounding of a difference, times the margin.
+        let one = b.scalar(DType::F32, 1.0);
+        let near_sum = b.choose(near, sum, one);
+        let exp = b.binary(BinaryOp::Mul, of_lead, near_sum);
         let log_sum = b.unary(UnaryOp::Log, sum);
         let u = b.binary(BinaryOp::Add, lead, log_sum);
         let classes = loss.interface().classes;
