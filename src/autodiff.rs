@@ -64,7 +64,8 @@ impl fmt::Display for AutodiffError {
 /// Appends the backward pass to a graph.
 ///
 /// `seeds` are values with their gradients, of the same type; `wanted` are the values whose gradients are asked for.
-/// Returns a gradient for each of them, of its type; `None` where no seed depends on it.
+/// Values in `constants` are held constant: nothing goes back through them. Returns a gradient for each wanted value, of
+/// its type; `None` where no seed depends on it.
 ///
 /// # Errors
 /// Every node without a rule that lies between.
@@ -72,9 +73,10 @@ pub fn backward(
     b: &mut Builder,
     seeds: &[(ValueId, ValueId)],
     wanted: &[ValueId],
+    constants: &[ValueId],
 ) -> Result<Vec<Option<ValueId>>, AutodiffError> {
     let nodes = b.graph().nodes().to_vec();
-    let mut sweep = Sweep::new(b, &nodes, seeds, wanted);
+    let mut sweep = Sweep::new(b, &nodes, seeds, wanted, constants);
     for node in nodes.iter().rev() {
         sweep.visit(node);
     }
@@ -96,14 +98,21 @@ struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    fn new(b: &'a mut Builder, nodes: &[Node], seeds: &[(ValueId, ValueId)], wanted: &[ValueId]) -> Self {
+    fn new(
+        b: &'a mut Builder,
+        nodes: &[Node],
+        seeds: &[(ValueId, ValueId)],
+        wanted: &[ValueId],
+        constants: &[ValueId],
+    ) -> Self {
         let count = b.graph().values.len();
         let mut active = vec![false; count];
         wanted.iter().for_each(|id| active[id.index()] = true);
         for node in nodes {
             let reached = node.inputs.iter().any(|id| active[id.index()]);
             for id in &node.outputs {
-                active[id.index()] |= reached && is_float(b.ty(*id).dtype);
+                let passes = is_float(b.ty(*id).dtype) && !constants.contains(id);
+                active[id.index()] |= reached && passes;
             }
         }
         let mut sweep = Self { b, active, gradients: vec![None; count], missing: Vec::new() };
