@@ -31,6 +31,7 @@ pub mod graft;
 pub mod graph;
 pub mod loss;
 pub mod lower;
+pub mod npz;
 pub mod onnx;
 pub mod row;
 pub mod runtime;
