@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::loss::metadata::{self, CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS, MetadataError};
 use crate::loss::{Loss, LossSpec, Tables};
-use crate::lower::{self, Lowering};
+use crate::lower::{self, Lowering, TrainableError};
 use crate::onnx::messages::{GraphProto, ModelProto};
 use crate::onnx::{self, ReadError, SpellError, Versions, WriteOptions};
 use crate::tensor::Tensor;
@@ -46,6 +46,9 @@ pub enum EmitError {
     /// The operator set does not have what the graph needs.
     #[error(transparent)]
     Spell(#[from] SpellError),
+    /// The lowering does not take the loss.
+    #[error(transparent)]
+    Trainable(#[from] TrainableError),
     /// The specification cannot be stored; never for a loss that was put together.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -66,26 +69,33 @@ pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
     emit_as(loss, Lowering::Portable, versions)
 }
 
-/// The same by a lowering of choice.
+/// The same by a lowering of choice. Those for training have the one output `loss`, whatever the loss asks for.
 ///
 /// # Errors
-/// An operator set that cannot express the loss.
+/// A loss that the lowering does not take, or an operator set that cannot express it.
 pub fn emit_as(loss: &Loss, lowering: Lowering, versions: Versions) -> Result<Vec<u8>, EmitError> {
-    let options = WriteOptions {
+    let (loss, graph) = match lowering {
+        Lowering::Portable => (loss.clone(), lower::portable(loss)),
+        Lowering::Fused => return fused(loss, versions),
+        Lowering::Direct => (loss.clone(), lower::direct(loss)),
+        Lowering::Trainable => (alone(loss)?, lower::trainable(loss)?),
+        Lowering::ExplicitBackward => (alone(loss)?, lower::explicit_backward(loss)?),
+    };
+    Ok(onnx::write(&graph, &options(&loss, versions)?)?)
+}
+
+/// What goes into the file beside the graph.
+fn options(loss: &Loss, versions: Versions) -> Result<WriteOptions, MetadataError> {
+    Ok(WriteOptions {
         versions,
         doc: Some(doc(loss.spec())),
         metadata: vec![(metadata::KEY.to_owned(), metadata::to_json(loss)?)],
-    };
-    match lowering {
-        Lowering::Portable => Ok(onnx::write(&lower::portable(loss), &options)?),
-        Lowering::Fused => fused(loss, &options),
-    }
+    })
 }
 
 /// One node of the operator library, whose body is the portable lowering.
-fn fused(loss: &Loss, options: &WriteOptions) -> Result<Vec<u8>, EmitError> {
+fn fused(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
     let fused = lower::fused(loss);
-    let options = WriteOptions { versions: options.versions.with_functions(), ..options.clone() };
     let operator = onnx::Operator {
         domain: lower::fused::DOMAIN,
         version: lower::fused::DOMAIN_VERSION,
@@ -93,8 +103,12 @@ fn fused(loss: &Loss, options: &WriteOptions) -> Result<Vec<u8>, EmitError> {
         attribute: (lower::fused::ATTRIBUTE, &fused.attribute),
         tables: &fused.tables,
     };
-    let body = onnx::model(&fused.body, &options)?;
+    let body = onnx::model(&fused.body, &options(loss, versions.with_functions())?)?;
     Ok(onnx::outline(body, &operator).encode_to_vec())
+}
+
+fn alone(loss: &Loss) -> Result<Loss, TrainableError> {
+    Ok(loss.with_outputs(&["loss"])?)
 }
 
 fn doc(spec: &LossSpec) -> String {

@@ -3,13 +3,18 @@
 //! Third room of the flow. Every lowering takes a [`Loss`] and makes a [`Graph`] with the ports that the loss
 //! describes. Invariant: the graph verifies, and computes the loss within the tolerances of `docs/accuracy.md`.
 
+mod direct;
 pub mod fused;
 mod labels;
 mod margin;
 mod portable;
+mod ports;
 mod row;
 #[cfg(test)]
 mod tests;
+mod trainable;
+
+pub use trainable::TrainableError;
 
 use crate::graph::Graph;
 use crate::loss::Loss;
@@ -23,6 +28,12 @@ pub enum Lowering {
     Portable,
     /// One node of the operator library, with the portable lowering as its body: see [`fused()`].
     Fused,
+    /// Op by op as published, with the backward that follows op by op: see [`direct`].
+    Direct,
+    /// Forward alone, for ONNX Runtime Training to differentiate: see [`trainable`].
+    Trainable,
+    /// Forward for ONNX Runtime Training, with the compiled backward inside: see [`explicit_backward`].
+    ExplicitBackward,
 }
 
 /// The portable lowering: the margin form in standard ONNX operators.
@@ -34,4 +45,27 @@ pub fn portable(loss: &Loss) -> Graph {
 /// engine as the portable lowering.
 pub fn fused(loss: &Loss) -> Fused {
     fused::lower(loss)
+}
+
+/// The direct lowering: the formula op by op as published, differentiated op by op. What a framework does.
+pub fn direct(loss: &Loss) -> Graph {
+    direct::lower(loss)
+}
+
+/// The loss alone, [], in float32, as a graph that ONNX Runtime Training 1.19 differentiates. It has the inputs of
+/// `loss.with_outputs(&["loss"])`.
+///
+/// # Errors
+/// Losses that cannot be trained by: not reduced, float64, or without a gradient.
+pub fn trainable(loss: &Loss) -> Result<Graph, TrainableError> {
+    trainable::lower(loss)
+}
+
+/// The same, with the compiled backward in place of the one that the training would derive: more exact where samples
+/// are sure, and with nothing in it to differentiate but two products.
+///
+/// # Errors
+/// As [`trainable`].
+pub fn explicit_backward(loss: &Loss) -> Result<Graph, TrainableError> {
+    trainable::explicit(loss)
 }

@@ -170,6 +170,23 @@ fn every_vector_passes_on_onnx_runtime() {
     assert_all_pass(&onnx_runtime(), DType::F32, &[OLDEST_OPSET, DEFAULT_OPSET, NEWEST_OPSET]);
 }
 
+/// The value alone: the backward of these graphs is for ONNX Runtime Training to find.
+#[test]
+fn the_losses_for_training_have_the_value_of_every_vector() {
+    let engine = onnx_runtime();
+    for dir in directories() {
+        for lowering in [Lowering::Trainable, Lowering::ExplicitBackward] {
+            for opset in [OLDEST_OPSET, DEFAULT_OPSET] {
+                let loss = loss(&case(&dir), DType::F32);
+                let bytes = artifact::emit_as(&loss, lowering, Versions::new(opset, None).unwrap()).unwrap();
+                let report = check("vector", &bytes, &engine, Some(&dir), &mut |_, _| ()).unwrap();
+                assert!(report.passed(), "{} {lowering:?} {report}", dir.display());
+                assert_eq!(report.cases.len(), 2);
+            }
+        }
+    }
+}
+
 #[test]
 fn every_vector_passes_in_float64_on_onnx_runtime() {
     assert_all_pass(&onnx_runtime(), DType::F64, &[DEFAULT_OPSET]);

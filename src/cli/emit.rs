@@ -25,15 +25,15 @@ pub struct Args {
     /// Element type of logits, features and gradients
     #[arg(long, value_enum, default_value = "f32")]
     dtype: FloatType,
+    /// portable: forward and backward; the other two have the output loss alone, for ONNX Runtime Training
+    #[arg(long, value_enum, default_value = "portable")]
+    lowering: Lowering,
     /// Operator set
     #[arg(long, default_value_t = DEFAULT_OPSET, help = format!("Operator set, {OLDEST_OPSET} to {NEWEST_OPSET}"))]
     opset: i64,
     /// IR version of the file; the oldest that goes with the operator set if not given
     #[arg(long, value_name = "VERSION")]
     ir_version: Option<i64>,
-    /// portable: standard operators; fused: one node of ibgraph's operator library, with those as its function body
-    #[arg(long, value_enum, default_value = "portable")]
-    lowering: Lowering,
     /// Check the graph against the float64 reference before it is written
     #[arg(long)]
     check: bool,
@@ -51,14 +51,17 @@ Examples:
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let versions = Versions::new(args.opset, args.ir_version).map_err(Failure::usage)?;
-    let loss = args.loss.loss(args.dtype.into(), None)?;
+    let mut loss = args.loss.loss(args.dtype.into(), None)?;
+    if matches!(args.lowering, Lowering::Trainable | Lowering::ExplicitBackward) {
+        loss = args.loss.alone(&loss)?;
+    }
     let bytes = artifact::emit_as(&loss, args.lowering, versions).map_err(Failure::usage)?;
     let note = |text: String| match args.output {
         Target::Stdout => eprintln!("{text}"),
         Target::File(_) => say(text),
     };
     if args.check {
-        let report = check_bytes(&bytes, &args.name(), &args.engine, None)?;
+        let report = check_bytes(&bytes, &args.output.name(), &args.engine, None)?;
         note(report.to_string());
         if !report.passed() {
             note("not written, because the check failed".to_owned());
@@ -75,7 +78,7 @@ fn summary(args: &Args, loss: &Loss, versions: Versions, size: usize) -> String 
         |ports: Vec<crate::loss::Port>| ports.into_iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
     format!(
         "wrote {}: {}, {} classes, {}, opset {}, {size} bytes\n  inputs:  {}\n  outputs: {}",
-        args.name(),
+        args.output.name(),
         loss.spec().name,
         loss.interface().classes,
         loss.interface().dtype,
@@ -83,14 +86,4 @@ fn summary(args: &Args, loss: &Loss, versions: Versions, size: usize) -> String 
         names(loss.inputs()),
         names(loss.outputs()),
     )
-}
-
-impl Args {
-    /// Name of the output for people.
-    fn name(&self) -> String {
-        match &self.output {
-            Target::Stdout => "standard output".to_owned(),
-            Target::File(path) => path.display().to_string(),
-        }
-    }
 }
