@@ -10,6 +10,7 @@ mod loss_args;
 mod losses;
 mod model;
 mod numbers;
+mod ops;
 mod output;
 mod progress;
 mod runtime;
@@ -42,6 +43,7 @@ enum Command {
     Check(check::Args),
     Losses(losses::Args),
     Explain(explain::Args),
+    Ops(ops::Args),
     Runtime(runtime::Args),
 }
 
@@ -57,6 +59,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Check(args) => check::run(args),
         Command::Losses(args) => losses::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Ops(args) => ops::run(args),
         Command::Runtime(args) => runtime::run(args),
     }
 }

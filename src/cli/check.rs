@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
+use super::ops;
 use super::output::{Target, say};
 use super::progress::Progress;
 use super::runtime::search;
 use super::{Exit, Failure};
 use crate::check::{CheckError, Report, check};
+use crate::onnx;
 use crate::runtime::discover::{Found, Origin, find};
-use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
+use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider, has_fused_nodes};
 
 /// Check a loss graph against the float64 reference
 ///
@@ -53,6 +55,9 @@ pub struct EngineArgs {
     /// Threads that an operator may use
     #[arg(long)]
     threads: Option<usize>,
+    /// Run the function bodies of fused operators, not the kernels of ibgraph's operator library
+    #[arg(long)]
+    no_fused_kernels: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,7 +99,7 @@ pub fn check_bytes(
     args: &EngineArgs,
     data: Option<&Path>,
 ) -> Result<Report, Failure> {
-    let engine = args.open()?;
+    let engine = args.open(bytes)?;
     let progress = Progress::new("cases");
     check(name, bytes, engine.as_ref(), data, &mut |done, all| progress.at(done, all)).map_err(|error| {
         match error {
@@ -105,14 +110,16 @@ pub fn check_bytes(
 }
 
 impl EngineArgs {
-    fn open(&self) -> Result<Box<dyn Engine>, Failure> {
+    /// Opens the engine for a model, with the operator library where the model has use for it.
+    fn open(&self, model: &[u8]) -> Result<Box<dyn Engine>, Failure> {
+        let fused = onnx::read(model).is_ok_and(|model| has_fused_nodes(&model));
         match self.engine {
             EngineChoice::Embedded => self.embedded(),
-            EngineChoice::Ort => self.ort(),
+            EngineChoice::Ort => self.ort(fused),
             // A provider or a library that was asked for is ONNX Runtime's; the embedded engine would not be it.
-            EngineChoice::Auto if self.provider != Provider::Cpu || self.runtime.is_some() => self.ort(),
+            EngineChoice::Auto if self.provider != Provider::Cpu || self.runtime.is_some() => self.ort(fused),
             EngineChoice::Auto => match self.first_usable()? {
-                Some(_) => self.ort(),
+                Some(_) => self.ort(fused),
                 None => self.embedded(),
             },
         }
@@ -128,14 +135,29 @@ impl EngineArgs {
         Ok(Box::new(EmbeddedEngine::new(self.threads)))
     }
 
-    fn ort(&self) -> Result<Box<dyn Engine>, Failure> {
+    /// The operator library, or a word about its absence.
+    fn kernels(&self) -> Result<Vec<PathBuf>, Failure> {
+        if self.no_fused_kernels {
+            return Ok(Vec::new());
+        }
+        let found = ops::find()?;
+        if found.is_none() {
+            eprintln!(
+                "note: no operator library was found, so the bodies of fused operators run (see `ibgraph ops path`)"
+            );
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn ort(&self, fused: bool) -> Result<Box<dyn Engine>, Failure> {
         let found = self.first_usable()?.ok_or_else(|| {
             Failure::missing(
                 "no ONNX Runtime was found; run `ibgraph runtime install`, or name a library with --runtime or \
                  ORT_DYLIB_PATH (`ibgraph runtime list` shows where it was looked for)",
             )
         })?;
-        let options = OrtOptions { threads: self.threads, ..OrtOptions::default() };
+        let operator_libraries = if fused { self.kernels()? } else { Vec::new() };
+        let options = OrtOptions { threads: self.threads, operator_libraries, ..OrtOptions::default() };
         let engine = OrtEngine::open(&found.library, self.provider, options)?;
         Ok(Box::new(engine))
     }
