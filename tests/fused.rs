@@ -175,7 +175,10 @@ fn an_attribute_of_a_newer_version_is_refused_and_says_what_to_do() {
 /// A command that finds the operator library only where it is told.
 fn command(line: &str, kernels: &Path) -> std::process::Output {
     let mut command = assert_cmd::Command::cargo_bin("ibgraph").unwrap();
-    command.args(line.split_whitespace()).env("IBGRAPH_OPS", kernels).env("ORT_DYLIB_PATH", onnx_runtime_path());
+    command
+        .args(line.split_whitespace())
+        .env("IBGRAPH_OPS", kernels)
+        .env("ORT_DYLIB_PATH", onnx_runtime_path());
     command.output().unwrap()
 }
 
@@ -198,7 +201,10 @@ fn the_program_finds_the_library_and_checks_through_it() {
         let output = command(line, &library);
         assert!(output.status.success(), "{line} {}", text(&output.stderr));
         let report = text(&output.stdout);
-        report.lines().find_map(|l| l.strip_prefix("nodes: ")?.split(' ').next()?.parse::<usize>().ok()).unwrap()
+        report
+            .lines()
+            .find_map(|l| l.strip_prefix("nodes: ")?.split(' ').next()?.parse::<usize>().ok())
+            .unwrap()
     };
     assert_eq!(nodes(&format!("check {file}")), 1);
     assert!(nodes(&format!("check {file} --no-fused-kernels")) > 10);
