@@ -34,7 +34,7 @@ pub struct Args {
 }
 
 const NOTES: &str = "\
-In a derivative, max(…, 1.17549435082229e-38) and its root, 1.0842021724855e-19, keep the slope of a power finite at 0.
+A slope that is infinite at 0, as a root's, counts as finite there, so that its product with a derivative of 0 is 0.
 
 Examples:
   ibgraph explain ib

@@ -173,6 +173,13 @@ impl Expr {
         }
     }
 
+    /// Number of numbers, names and operations.
+    pub(crate) fn parts(&self) -> usize {
+        let mut count = 0;
+        self.visit(&mut |_| count += 1);
+        count
+    }
+
     fn depth(&self) -> usize {
         1 + match &self.kind {
             ExprKind::Number(_) | ExprKind::Name(_) => 0,

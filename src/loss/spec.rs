@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::expr::{self, Expr, ExprKind, FormulaError, suggest};
 
 mod error;
+mod extent;
 mod names;
+mod values;
 mod yaml;
 
 pub use error::SpecError;
