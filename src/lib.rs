@@ -25,12 +25,16 @@
 //! ```
 
 pub mod artifact;
+pub mod autodiff;
 pub mod check;
 pub mod cli;
+pub mod graft;
 pub mod graph;
 pub mod loss;
 pub mod lower;
+pub mod npz;
 pub mod onnx;
 pub mod row;
 pub mod runtime;
 pub mod tensor;
+pub mod train;

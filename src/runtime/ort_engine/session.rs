@@ -4,15 +4,16 @@ use ort::memory::{Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, OutputSelector, RunOptions, SessionInputValue};
 use ort::value::{DynTensor, DynValue};
 
+use super::iteration::OrtIteration;
 use super::{NAME, OrtEngine, failure, providers, raw, values, written};
 use crate::runtime::error::RuntimeError;
-use crate::runtime::{BoundRun, NodePlacement, Session, contain};
+use crate::runtime::{BoundRun, CarriedValue, Iteration, NodePlacement, Session, contain};
 use crate::tensor::Tensor;
 
 /// Implements [`Session`] over `ort`'s.
 pub(super) struct OrtSession {
-    inner: ort::session::Session,
-    engine: OrtEngine,
+    pub(super) inner: ort::session::Session,
+    pub(super) engine: OrtEngine,
     /// The model; `None` where the provider takes the host's memory, for which ONNX Runtime inserts no copies.
     copied: Option<Vec<u8>>,
 }
@@ -65,18 +66,23 @@ impl OrtSession {
             binding.bind_input(*name, &values::owned_input(tensor)?)?;
         }
         binding.synchronize_inputs()?;
-        let allocator = match providers::device(self.engine.provider) {
-            Some(device) => {
-                let memory = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)?;
-                Allocator::new(&self.inner, memory)?
-            }
-            None => Allocator::default(),
-        };
+        let allocator = self.allocator()?;
         for (name, tensor) in outputs.iter().zip(found) {
             let place = DynTensor::new(&allocator, values::element_type(tensor), tensor.shape())?;
             binding.bind_output(*name, place)?;
         }
         Ok(binding)
+    }
+
+    /// Of the memory that the provider computes in.
+    pub(super) fn allocator(&self) -> ort::Result<Allocator> {
+        match providers::device(self.engine.provider) {
+            Some(device) => {
+                let memory = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)?;
+                Allocator::new(&self.inner, memory)
+            }
+            None => Ok(Allocator::default()),
+        }
     }
 
     fn run_contained(
@@ -99,7 +105,11 @@ impl OrtSession {
     }
 
     /// Checks names before `ort` does, which would panic at an empty one.
-    fn check_names(&self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<(), RuntimeError> {
+    pub(super) fn check_names(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        outputs: &[&str],
+    ) -> Result<(), RuntimeError> {
         let failed = |message: String| Err(RuntimeError::Run { engine: NAME, message });
         let known = |name: &str| self.inner.outputs().iter().any(|out| out.name() == name);
         if let Some(name) = outputs.iter().find(|name| !known(name)) {
@@ -129,6 +139,14 @@ impl Session for OrtSession {
         outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError> {
         contain(|| Ok(Box::new(self.bind_contained(inputs, outputs)?) as Box<dyn BoundRun>), panicked)
+    }
+
+    fn iterate<'s>(
+        &'s mut self,
+        carried: Vec<CarriedValue>,
+        outputs: &[&str],
+    ) -> Result<Box<dyn Iteration + 's>, RuntimeError> {
+        contain(|| Ok(Box::new(OrtIteration::new(self, carried, outputs)?) as Box<dyn Iteration>), panicked)
     }
 
     fn placements(&self) -> Result<Option<Vec<NodePlacement>>, RuntimeError> {
