@@ -191,3 +191,46 @@ fn sources_that_would_grow_out_of_bounds_are_refused_at_once() {
         assert!(start.elapsed() < PATIENCE, "{text}: {:?}", start.elapsed());
     }
 }
+
+/// What the program says; it must succeed.
+fn said(place: &TempDir, line: &str) -> String {
+    let mut command = Command::cargo_bin("ibgraph").unwrap();
+    let output = command.args(line.split_whitespace()).current_dir(place.path()).output().unwrap();
+    assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_worked_example_of_the_documentation_is_what_the_program_says() {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/adding-a-loss.md")).unwrap();
+    let blocks: Vec<&str> = page.split("```").skip(1).step_by(2).collect();
+    let [source, explained, written] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let place = TempDir::new().unwrap();
+    std::fs::write(place.path().join("poly.yaml"), source.strip_prefix("yaml\n").unwrap()).unwrap();
+    let text = said(&place, "explain poly.yaml");
+    assert!(text.contains(explained.trim()), "{text}");
+    let text = said(&place, "emit poly.yaml --classes 10 -o poly.onnx --check --engine embedded");
+    assert!(text.contains(written.trim()), "{text}");
+    let model = ibgraph::onnx::read(&std::fs::read(place.path().join("poly.onnx")).unwrap()).unwrap();
+    let nodes = model.graph.unwrap().node.len();
+    assert!(page.contains(&format!("The file has {nodes} nodes")), "{nodes} nodes");
+}
+
+#[test]
+fn more_classes_than_can_be_held_are_refused() {
+    let place = TempDir::new().unwrap();
+    let mut command = Command::cargo_bin("ibgraph").unwrap();
+    command.args(["emit", "--classes", "2000000000", "-o", "a.onnx", "--check", "--engine", "embedded"]);
+    let output = command.current_dir(place.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("check on data, with --data"));
+    assert!(!place.path().join("a.onnx").exists());
+    for classes in ["0", "1", "2000000000"] {
+        let mut command = Command::cargo_bin("ibgraph").unwrap();
+        assert_eq!(
+            command.args(["explain", "ib", "--classes", classes]).output().unwrap().status.code(),
+            Some(2)
+        );
+    }
+}
