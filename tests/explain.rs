@@ -110,7 +110,7 @@ fn wrong_use_is_told_with_what_was_meant() {
         ("explain ib --set alhpa=1", "did you mean `alpha`"),
         ("explain ib --set alpha", "NAME=NUMBER"),
         ("explain ib --set epsilon=0", "epsilon is 0; it must be above 0"),
-        ("explain ib --classes 1", "2 classes or more"),
+        ("explain ib --classes 1", "not in 2..=1000000"),
     ];
     for (line, message) in lines {
         let error = refused(line);
