@@ -8,6 +8,7 @@ use super::output::{Target, say};
 use super::{Exit, Failure};
 use crate::artifact;
 use crate::loss::Loss;
+use crate::lower::Lowering;
 use crate::onnx::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, Versions};
 
 /// Write a loss, forward and backward, as an ONNX file
@@ -24,6 +25,9 @@ pub struct Args {
     /// Element type of logits, features and gradients
     #[arg(long, value_enum, default_value = "f32")]
     dtype: FloatType,
+    /// portable: forward and backward; the other two have the output loss alone, for ONNX Runtime Training
+    #[arg(long, value_enum, default_value = "portable")]
+    lowering: Lowering,
     /// Operator set
     #[arg(long, default_value_t = DEFAULT_OPSET, help = format!("Operator set, {OLDEST_OPSET} to {NEWEST_OPSET}"))]
     opset: i64,
@@ -47,8 +51,11 @@ Examples:
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let versions = Versions::new(args.opset, args.ir_version).map_err(Failure::usage)?;
-    let loss = args.loss.loss(args.dtype.into(), None)?;
-    let bytes = artifact::emit(&loss, versions).map_err(Failure::usage)?;
+    let mut loss = args.loss.loss(args.dtype.into(), None)?;
+    if args.lowering != Lowering::Portable {
+        loss = args.loss.alone(&loss)?;
+    }
+    let bytes = artifact::emit_as(&loss, args.lowering, versions).map_err(Failure::usage)?;
     let note = |text: String| match args.output {
         Target::Stdout => eprintln!("{text}"),
         Target::File(_) => say(text),

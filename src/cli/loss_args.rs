@@ -113,6 +113,14 @@ impl LossArgs {
         Loss::with_tables(spec, interface, tables).map_err(Failure::usage)
     }
 
+    /// The loss as a training engine takes it: the output `loss` alone.
+    pub fn alone(&self, loss: &Loss) -> Result<Loss, Failure> {
+        if self.outputs.iter().any(|name| name != "loss") {
+            return Err(Failure::usage("a loss for training has the one output `loss`; leave --outputs out"));
+        }
+        loss.with_outputs(&["loss"]).map_err(Failure::usage)
+    }
+
     /// Sets parameters; returns β.
     fn set_parameters(&self, spec: &mut LossSpec, effective: bool) -> Result<f64, Failure> {
         let mut beta = DEFAULT_BETA;

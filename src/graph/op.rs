@@ -110,6 +110,9 @@ pub enum Op {
     ConstantOfShape(ScalarValue),
     /// (start, limit, delta)
     Range,
+    /// a, held constant by engines that differentiate the graph: a sequence of one, and its element, which ONNX
+    /// Runtime's training passes no gradient through.
+    Stop,
     /// An operator that this program knows by name only; its outputs' types are as the file declares them.
     Opaque(Arc<Opaque>),
 }
@@ -195,6 +198,7 @@ impl Op {
             Op::Shape(..) => "Shape",
             Op::ConstantOfShape(_) => "ConstantOfShape",
             Op::Range => "Range",
+            Op::Stop => "SequenceAt",
             Op::Opaque(opaque) => &opaque.name,
         }
     }
@@ -218,7 +222,8 @@ impl Op {
             | Op::Slice(_)
             | Op::Pad(_)
             | Op::Shape(..)
-            | Op::ConstantOfShape(_) => 1..=1,
+            | Op::ConstantOfShape(_)
+            | Op::Stop => 1..=1,
             Op::Binary(_)
             | Op::Compare(_)
             | Op::And

@@ -15,6 +15,8 @@ mod layers;
 
 /// First operator set in which every reduction takes its axes as an input.
 const AXES_AS_INPUT: i64 = 18;
+/// First operator set with sequences.
+const SEQUENCES: i64 = 11;
 /// First operator set in which a scatter can add up.
 const SCATTER_ADDS: i64 = 16;
 
@@ -98,6 +100,9 @@ impl Speller<'_> {
 
     fn node(&mut self, node: &Node) -> Result<Vec<NodeProto>, SpellError> {
         let mut input: Vec<String> = node.inputs.iter().map(|id| self.name(*id)).collect();
+        if node.op == Op::Stop {
+            return self.stop(input, self.name(node.output()));
+        }
         let mut attribute = Vec::new();
         match &node.op {
             Op::Cast(dtype) => attribute.push(integer("to", i64::from(dtype.onnx_code()))),
@@ -145,6 +150,21 @@ impl Speller<'_> {
             true if self.opset >= SCATTER_ADDS => Ok(Some(text("reduction", "add"))),
             true => Err(self.too_old("ScatterElements", SCATTER_ADDS)),
         }
+    }
+
+    /// A sequence of one, and its element.
+    fn stop(&mut self, input: Vec<String>, output: String) -> Result<Vec<NodeProto>, SpellError> {
+        if self.opset < SEQUENCES {
+            return Err(self.too_old("SequenceConstruct", SEQUENCES));
+        }
+        let sequence = unused(&format!("{output}_sequence"), |n| self.taken.contains(n));
+        self.taken.insert(sequence.clone());
+        let zero = Tensor::new(vec![], TensorData::I64(vec![0]));
+        let zero = self.extra("index_0", &zero.expect("a scalar has one element"));
+        Ok(vec![
+            made("SequenceConstruct", input, vec![sequence.clone()], Vec::new()),
+            made("SequenceAt", vec![sequence, zero], vec![output], Vec::new()),
+        ])
     }
 
     fn too_old(&self, operator: &str, needed: i64) -> SpellError {
