@@ -34,9 +34,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let state = State::from_npz(read_npz(&args.state)?)
         .map_err(|error| Failure::usage(format!("{}: {error}", args.state)))?;
     let has = |name: &str| host.graph().initializer.iter().any(|t| t.name.as_deref() == Some(name));
-    let values = state
-        .classifier_values(has)
-        .map_err(|error| Failure::usage(format!("{}: {error}", args.state)))?;
+    let values =
+        state.classifier_values(has).map_err(|error| Failure::usage(format!("{}: {error}", args.state)))?;
     if values.is_empty() {
         return Err(file.failure(format!("{} has no array that is a parameter of it", args.state)));
     }

@@ -12,7 +12,7 @@ use crate::lower;
 use crate::onnx::{Host, splice};
 use crate::tensor::DType;
 
-mod data;
+pub(super) mod data;
 
 /// Add a loss to an exported classifier
 ///

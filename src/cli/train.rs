@@ -100,12 +100,15 @@ fn start(args: &Args, file: &ModelFile, host: &Host<'_>, manifest: &Manifest) ->
     let mut state =
         State::from_npz(read_npz(path)?).map_err(|error| Failure::usage(format!("{path}: {error}")))?;
     if args.resume.is_some() && state.run.is_none() {
-        return Err(Failure::usage(format!("{path} does not say where a run stands; start from it with --from")));
+        return Err(Failure::usage(format!(
+            "{path} does not say where a run stands; start from it with --from"
+        )));
     }
     if args.from.is_some() {
         let mut fresh = State::initial(manifest, host, Some(&file.directory()), false)
             .map_err(|error| file.failure(error))?;
-        let known = fresh.values.iter_mut().filter_map(|(name, value)| Some((value, state.values.get(name)?)));
+        let known =
+            fresh.values.iter_mut().filter_map(|(name, value)| Some((value, state.values.get(name)?)));
         known.for_each(|(value, given)| value.clone_from(given));
         state = fresh;
     }

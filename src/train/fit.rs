@@ -328,3 +328,6 @@ fn resumed(run: &serde_json::Value, settings: &Settings, data: &Dataset) -> Resu
         None => Ok(run.position),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,8 +197,7 @@ impl Appender<'_> {
     fn clip(&mut self, slots: &mut [Slot], largest: f64) {
         let mut total = self.b.scalar(DType::F32, 0.0);
         for slot in slots.iter() {
-            let square = self.b.binary(BinaryOp::Mul, slot.gradient, slot.gradient);
-            let sum = self.b.reduce(ReduceOp::Sum, square, None);
+            let sum = self.b.reduce(ReduceOp::SumSquare, slot.gradient, None);
             let sum = self.b.cast(sum, DType::F32);
             total = self.b.binary(BinaryOp::Add, total, sum);
         }

@@ -39,9 +39,10 @@ pub(super) fn draw(losses: &[f32], batches: usize) -> String {
         (across(middle), mean(losses))
     });
     let width = values.len().div_ceil(MOST_POINTS).max(1);
-    let points = values.chunks(width).enumerate().map(|(k, losses)| {
-        (across((k * width) as f64 + losses.len() as f64 / 2.0), mean(losses))
-    });
+    let points = values
+        .chunks(width)
+        .enumerate()
+        .map(|(k, losses)| (across((k * width) as f64 + losses.len() as f64 / 2.0), mean(losses)));
     [
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
@@ -113,7 +114,10 @@ mod tests {
     fn the_picture_has_a_line_through_the_batches_and_one_through_the_epochs() {
         let svg = draw(&[4.0, 2.0, 1.0, 0.5], 2);
         // Half a batch is a sixteenth of the panel's width; the axis runs over decades.
-        assert!(svg.contains("class=\"batch\" d=\"M154.5 ") && svg.contains("class=\"mean\" d=\"M237.0 "), "{svg}");
+        assert!(
+            svg.contains("class=\"batch\" d=\"M154.5 ") && svg.contains("class=\"mean\" d=\"M237.0 "),
+            "{svg}"
+        );
         assert!(svg.ends_with("</svg>\n"));
     }
 

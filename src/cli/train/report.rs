@@ -60,7 +60,8 @@ impl Report {
         }
         let percent = |share: Option<f64>| 100.0 * share.unwrap_or(f64::NAN);
         let (all, balanced) = (percent(last.accuracy), percent(last.balanced_accuracy));
-        lines.push(format!("{:>17} {all:>8.2} %\n{:>17} {balanced:>8.2} %", "all samples", "mean of classes"));
+        lines
+            .push(format!("{:>17} {all:>8.2} %\n{:>17} {balanced:>8.2} %", "all samples", "mean of classes"));
         lines.join("\n")
     }
 

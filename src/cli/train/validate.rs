@@ -73,7 +73,8 @@ impl Validation<'_> {
         let measured = match &self.model {
             Model::Classifier(file) => {
                 let host = file.host()?;
-                let has = |name: &str| host.graph().initializer.iter().any(|t| t.name.as_deref() == Some(name));
+                let has =
+                    |name: &str| host.graph().initializer.iter().any(|t| t.name.as_deref() == Some(name));
                 let values = state.classifier_values(has).map_err(Failure::usage)?;
                 let bytes = replace(host.bytes(), &values).map_err(|error| file.failure(error))?;
                 let mut session = engine.load(&bytes)?;
