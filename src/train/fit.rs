@@ -167,8 +167,8 @@ impl<'a> Fit<'a> {
         let start = self.position.batch * size;
         let rows = &self.order[start..self.order.len().min(start + size)];
         let mut inputs = self.data.batch(rows);
-        let (applies, controls) = self.controls()?;
-        inputs.extend(controls);
+        let applies = self.applies();
+        inputs.extend(self.controls(applies)?);
         let views: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
         let results = self.iteration.run(&views)?;
         let result = |role| {
@@ -203,11 +203,19 @@ impl<'a> Fit<'a> {
         Ok(State { values, classifier, run: Some(run), losses })
     }
 
-    /// Whether this batch ends a step, and the inputs that are not data.
-    fn controls(&self) -> Result<(bool, Vec<(&'a str, Tensor)>), FitError> {
-        let micro = self.manifest.recipe.as_ref().and_then(|recipe| recipe.accumulate);
-        let applies = (self.position.runs + 1).is_multiple_of(u64::from(micro.unwrap_or(1)));
-        let total = self.batches() as u64 * self.settings.epochs as u64 / u64::from(micro.unwrap_or(1));
+    /// Batches a step.
+    fn micro(&self) -> u64 {
+        u64::from(self.manifest.recipe.as_ref().and_then(|recipe| recipe.accumulate).unwrap_or(1))
+    }
+
+    /// Whether the next batch ends a step.
+    fn applies(&self) -> bool {
+        (self.position.runs + 1).is_multiple_of(self.micro())
+    }
+
+    /// The inputs that are not data.
+    fn controls(&self, applies: bool) -> Result<Vec<(&'a str, Tensor)>, FitError> {
+        let total = self.batches() as u64 * self.settings.epochs as u64 / self.micro();
         let rate = self.settings.rate(&self.position, total);
         let second_phase = self.position.epoch >= self.settings.first_phase;
         let mut controls = Vec::new();
@@ -233,7 +241,7 @@ impl<'a> Fit<'a> {
             };
             controls.push((input.port.name.as_str(), value));
         }
-        Ok((applies, controls))
+        Ok(controls)
     }
 
     /// The weights of the second phase; ones in the first, and where none are given.
