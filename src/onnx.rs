@@ -5,6 +5,7 @@
 pub mod attributes;
 pub mod external;
 pub mod host;
+mod import;
 pub mod messages;
 mod opset;
 mod read;
@@ -16,6 +17,7 @@ pub mod wire;
 mod write;
 
 pub use host::{Host, HostError};
+pub use import::{ImportError, Imported, import};
 pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions, oldest_ir};
 pub use read::{ReadError, read, tensor};
 pub use source::Source;
