@@ -17,7 +17,7 @@ pub mod wire;
 mod write;
 
 pub use host::{Host, HostError};
-pub use import::{ImportError, Imported, import};
+pub use import::{ImportError, Imported, import, port_type};
 pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions, oldest_ir};
 pub use read::{ReadError, read, tensor};
 pub use source::Source;

@@ -275,7 +275,7 @@ fn stored_type(tensor: &TensorProto) -> Option<TensorType> {
 }
 
 /// The declared type of a value; `None` where the element type or the rank is not known here.
-fn port_type(port: &ValueInfoProto) -> Option<TensorType> {
+pub fn port_type(port: &ValueInfoProto) -> Option<TensorType> {
     let tensor = port.r#type.as_ref()?.tensor_type.as_ref()?;
     let dtype = DType::from_onnx_code(tensor.elem_type?)?;
     let dim = |dim: &super::messages::DimensionProto| match (dim.dim_value, dim.dim_param.as_deref()) {
