@@ -29,7 +29,7 @@ mod parameters;
 
 use additions::Additions;
 pub use parameters::Selection;
-use parameters::{Chosen, statistics};
+use parameters::{Chosen, Settled, statistics};
 
 /// Version of the description in the metadata.
 const FORMAT: u32 = 1;
@@ -178,7 +178,8 @@ impl Maker<'_> {
         }
         let gradients = autodiff::backward(self.b, &seeds, &chosen.values(), &[])?;
         let mut outputs = vec![self.loss_output(lowered.loss)];
-        let (trained, left_out) = chosen.with_gradients(&gradients).map_err(TrainingError::Selection)?;
+        let Settled { trained, left_out } =
+            chosen.with_gradients(&gradients).map_err(TrainingError::Selection)?;
         let parameters: Vec<Parameter> = trained
             .into_iter()
             .map(|(name, value, gradient)| Parameter {

@@ -62,8 +62,13 @@ impl Selection {
     }
 }
 
-/// A parameter with its gradient.
-pub(super) type Trained = (String, ValueId, ValueId);
+/// Parameters that the loss depends on, and those that are not trained.
+pub(super) struct Settled {
+    /// Name, value and gradient.
+    pub trained: Vec<(String, ValueId, ValueId)>,
+    /// Name and reason.
+    pub left_out: Vec<(String, String)>,
+}
 
 impl Chosen {
     pub fn values(&self) -> Vec<ValueId> {
@@ -75,10 +80,7 @@ impl Chosen {
     ///
     /// # Errors
     /// A parameter that was named but does not influence the loss, and none that does.
-    pub fn with_gradients(
-        &self,
-        gradients: &[Option<ValueId>],
-    ) -> Result<(Vec<Trained>, Vec<(String, String)>), String> {
+    pub fn with_gradients(&self, gradients: &[Option<ValueId>]) -> Result<Settled, String> {
         let mut trained = Vec::new();
         let mut left_out = self.left_out.clone();
         for ((name, id, exact), gradient) in self.parameters.iter().zip(gradients) {
@@ -93,7 +95,7 @@ impl Chosen {
         if trained.is_empty() {
             return Err("there is no parameter to train: none has a gradient".to_owned());
         }
-        Ok((trained, left_out))
+        Ok(Settled { trained, left_out })
     }
 }
 
