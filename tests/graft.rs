@@ -14,21 +14,20 @@ const LOSS: f64 = 1e-5;
 #[test]
 fn every_classifier_computes_the_loss_that_it_was_differentiated_with() {
     for name in classifiers() {
-        let place = Place::new();
-        let (case, dir) = (Case::read(name), classifier(name));
-        place.ok(&format!(
-            "graft {} --class-counts {} --class-weights inverse -o g.onnx",
-            dir.join("model.onnx").display(),
-            case.counts()
-        ));
-        let got = place.run_model(
-            "g.onnx",
-            &[("x", &case.tensor("input_0")), ("labels", &case.tensor("input_1"))],
-            &["loss"],
-        );
-        let want = case.tensor("output_0").to_f64_vec()[0];
-        let error = (got[0].to_f64_vec()[0] - want).abs() / want;
-        assert!(error <= LOSS, "{name}: {error}");
+        for emit in ["loss-grad", "loss", "loss --explicit-backward"] {
+            let place = Place::new();
+            let (case, dir) = (Case::read(name), classifier(name));
+            place.ok(&format!(
+                "graft {} --emit {emit} --class-counts {} --class-weights inverse -o g.onnx",
+                dir.join("model.onnx").display(),
+                case.counts()
+            ));
+            let inputs = [("x", &case.tensor("input_0")), ("labels", &case.tensor("input_1"))];
+            let got = place.run_model("g.onnx", &inputs, &["loss"]);
+            let want = case.tensor("output_0").to_f64_vec()[0];
+            let error = (got[0].to_f64_vec()[0] - want).abs() / want;
+            assert!(error <= LOSS, "{name} --emit {emit}: {error}");
+        }
     }
 }
 
@@ -37,7 +36,7 @@ fn the_outputs_that_a_classifier_had_are_the_same_bit_for_bit() {
     for name in classifiers() {
         let place = Place::new();
         let (case, model) = (Case::read(name), classifier(name).join("model.onnx"));
-        place.ok(&format!("graft {} -o g.onnx", model.display()));
+        place.ok(&format!("graft {} --emit loss-grad -o g.onnx", model.display()));
         let x = case.tensor("input_0");
         let before = place.run_model(model.to_str().unwrap(), &[("x", &x)], &["logits"]);
         let labels = case.tensor("input_1");
@@ -53,7 +52,7 @@ fn gradients_are_those_of_the_formula_at_the_models_own_logits_and_features() {
         let place = Place::new();
         let (case, model) = (Case::read(name), classifier(name).join("model.onnx"));
         let weights = format!("--class-counts {} --class-weights inverse", case.counts());
-        place.ok(&format!("graft {} {weights} -o g.onnx", model.display()));
+        place.ok(&format!("graft {} --emit loss-grad {weights} -o g.onnx", model.display()));
         let inputs = [("x", &case.tensor("input_0")), ("labels", &case.tensor("input_1"))];
         place.assert_gradients("g.onnx", &inputs, &format!("--classes 10 {weights}"), ("loss", "labels"));
     }
@@ -114,7 +113,7 @@ fn every_case_grafts_and_gives_the_gradients_of_the_formula() {
     for case in GRAFTS {
         let place = Place::new();
         let file = format!("{}.onnx", case.file);
-        place.ok(&format!("graft {} -o {file}", case.path()));
+        place.ok(&format!("graft {} --emit loss-grad -o {file}", case.path()));
         let (x, labels) = case.inputs();
         let inputs = [(case.input, &x), (case.labels, &labels)];
         place.assert_gradients(
@@ -127,28 +126,30 @@ fn every_case_grafts_and_gives_the_gradients_of_the_formula() {
 }
 
 #[test]
-fn every_case_keeps_its_outputs_first_and_bit_for_bit() {
+fn every_case_keeps_its_outputs_in_order_and_bit_for_bit() {
     for case in GRAFTS {
         let place = Place::new();
-        let file = format!("{}.onnx", case.file);
-        place.ok(&format!("graft {} -o {file}", case.path()));
-        let outputs = |bytes: &[u8]| -> Vec<String> {
-            let graph = onnx::read(bytes).unwrap().graph.unwrap();
+        for emit in ["loss", "loss-grad"] {
+            place.ok(&format!("graft {} --emit {emit} -o {emit}.onnx", case.path()));
+        }
+        let outputs = |file: &str| -> Vec<String> {
+            let graph = onnx::read(&std::fs::read(place.path(file)).unwrap()).unwrap().graph.unwrap();
             graph.output.into_iter().map(|output| output.name.unwrap()).collect()
         };
-        let (before, after) =
-            (std::fs::read(case.path()).unwrap(), std::fs::read(place.path(&file)).unwrap());
-        let old = outputs(&before);
-        let new: Vec<String> = [case.loss, "logits_grad", "features_grad"].map(str::to_owned).into();
-        assert_eq!(outputs(&after), [old.clone(), new].concat());
+        let old = outputs(&case.path());
+        let new = [case.loss, "logits_grad", "features_grad"].map(str::to_owned);
+        assert_eq!(outputs("loss-grad.onnx"), [&old[..], &new].concat());
+        assert_eq!(outputs("loss.onnx"), [&new[..1], &old].concat());
         let (x, labels) = case.inputs();
         // A tensor cannot hold ZipMap's sequence of maps.
         let old: Vec<&str> =
             old.iter().map(String::as_str).filter(|name| *name != "output_probability").collect();
         let before = place.run_model(&case.path(), &[(case.input, &x)], &old);
-        let after = place.run_model(&file, &[(case.input, &x), (case.labels, &labels)], &old);
-        for ((name, before), after) in old.iter().zip(before).zip(after) {
-            assert_eq!(before.to_le_bytes(), after.to_le_bytes(), "{} {name}", case.file);
+        for file in ["loss.onnx", "loss-grad.onnx"] {
+            let after = place.run_model(file, &[(case.input, &x), (case.labels, &labels)], &old);
+            for ((name, before), after) in old.iter().zip(&before).zip(after) {
+                assert_eq!(before.to_le_bytes(), after.to_le_bytes(), "{} {file} {name}", case.file);
+            }
         }
     }
 }
