@@ -4,7 +4,7 @@
 
 mod graft_support;
 
-use graft_support::{Case, Place, ROW, classifier, classifiers, difference, norm, worst_row};
+use graft_support::{Case, Place, ROW, classifier, classifiers, data, difference, norm, worst_row};
 use ibgraph::onnx;
 use ibgraph::tensor::{DType, Tensor, TensorData};
 
@@ -60,10 +60,12 @@ fn gradients_are_those_of_the_formula_at_the_models_own_logits_and_features() {
 
 /// What the tests know of a file of `graft_cases`: its inputs, and the loss's names in it.
 struct Graft {
+    dir: &'static str,
     file: &'static str,
     input: &'static str,
     rows: usize,
-    width: usize,
+    /// Of one row.
+    shape: &'static [usize],
     classes: i64,
     half: bool,
     labels: &'static str,
@@ -71,40 +73,43 @@ struct Graft {
 }
 
 const GRAFT: Graft = Graft {
+    dir: "graft_cases",
     file: "",
     input: "x",
     rows: 6,
-    width: 64,
+    shape: &[64],
     classes: 10,
     half: false,
     labels: "labels",
     loss: "loss",
 };
 
-const GRAFTS: [Graft; 9] = [
+const GRAFTS: [Graft; 10] = [
     Graft { file: "dynamo_external", ..GRAFT },
     Graft { file: "fixed_batch", rows: 4, ..GRAFT },
     Graft { file: "half", half: true, ..GRAFT },
-    Graft { file: "linear", width: 5, classes: 3, ..GRAFT },
+    Graft { file: "linear", shape: &[5], classes: 3, ..GRAFT },
     Graft { file: "metadata", ..GRAFT },
     Graft { file: "name_clash", input: "labels", labels: "labels_1", loss: "loss_1", ..GRAFT },
     Graft { file: "sklearn_mlp", input: "X", ..GRAFT },
     Graft { file: "softmax_tail", ..GRAFT },
     Graft { file: "two_outputs", ..GRAFT },
+    Graft { dir: "exports", file: "keras_cnn", input: "keras_tensor", shape: &[8, 8, 1], ..GRAFT },
 ];
 
 impl Graft {
     fn inputs(&self) -> (Tensor, Tensor) {
         let mut random = fastrand::Rng::with_seed(7);
-        let x = (0..self.rows * self.width).map(|_| random.f64() * 2.0 - 1.0).collect();
-        let x = Tensor::new(vec![self.rows, self.width], TensorData::F64(x)).unwrap();
+        let shape = [&[self.rows], self.shape].concat();
+        let x = (0..shape.iter().product()).map(|_| random.f64() * 2.0 - 1.0).collect();
+        let x = Tensor::new(shape, TensorData::F64(x)).unwrap();
         let labels = (0..self.rows as i64).map(|row| row % self.classes).collect();
         let x = x.cast(if self.half { DType::F16 } else { DType::F32 });
         (x, Tensor::new(vec![self.rows], TensorData::I64(labels)).unwrap())
     }
 
     fn path(&self) -> String {
-        format!("{}/tests/data/graft_cases/{}.onnx", env!("CARGO_MANIFEST_DIR"), self.file)
+        data(self.dir).join(format!("{}.onnx", self.file)).display().to_string()
     }
 }
 
@@ -165,7 +170,7 @@ fn what_cannot_be_grafted_is_refused_with_the_reason_and_nothing_is_written() {
     ];
     for (file, message) in cases {
         let place = Place::new();
-        let path = format!("{}/tests/data/graft_cases/{file}.onnx", env!("CARGO_MANIFEST_DIR"));
+        let path = data("graft_cases").join(format!("{file}.onnx")).display().to_string();
         for line in [format!("graft {path} -o out.onnx"), format!("inspect {path}")] {
             let text = place.fails(&line, 2);
             assert!(text.contains(message) && text.contains(&path), "{line}\n{text}");
@@ -177,9 +182,9 @@ fn what_cannot_be_grafted_is_refused_with_the_reason_and_nothing_is_written() {
 #[test]
 fn the_metadata_and_unknown_fields_of_a_classifier_survive() {
     let place = Place::new();
-    let path = format!("{}/tests/data/graft_cases/metadata.onnx", env!("CARGO_MANIFEST_DIR"));
+    let path = data("graft_cases/metadata.onnx").display().to_string();
     place.ok(&format!("graft {path} -o g.onnx"));
-    let (before, after) = (std::fs::read(path).unwrap(), std::fs::read(place.path("g.onnx")).unwrap());
+    let (before, after) = (std::fs::read(&path).unwrap(), std::fs::read(place.path("g.onnx")).unwrap());
     let fields = |bytes: &[u8], number: u64| -> Vec<Vec<u8>> {
         let fields = onnx::wire::fields(bytes).unwrap().into_iter().filter(|f| f.number == number);
         fields.map(|f| bytes[f.whole].to_vec()).collect()
