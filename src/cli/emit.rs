@@ -52,7 +52,7 @@ Examples:
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let versions = Versions::new(args.opset, args.ir_version).map_err(Failure::usage)?;
     let mut loss = args.loss.loss(args.dtype.into(), None)?;
-    if args.lowering != Lowering::Portable {
+    if matches!(args.lowering, Lowering::Trainable | Lowering::ExplicitBackward) {
         loss = args.loss.alone(&loss)?;
     }
     let bytes = artifact::emit_as(&loss, args.lowering, versions).map_err(Failure::usage)?;
