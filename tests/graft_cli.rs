@@ -68,7 +68,10 @@ fn external_data_goes_along_to_another_directory() {
     assert_eq!(std::fs::read(&copied).unwrap(), b"something else");
     std::fs::remove_file(place.path("model/dynamo_external.onnx.data")).unwrap();
     let text = place.fails(line, 2);
-    assert!(text.contains("model/dynamo_external.onnx: tensor `fc") && text.contains("No such file"), "{text}");
+    assert!(
+        text.contains("model/dynamo_external.onnx: tensor `fc") && text.contains("No such file"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn wrong_use_is_told_plainly() {
         (format!("{mlp} --class-counts 1,2,3 --class-weights inverse"), "has 10 classes, but"),
         (format!("{mlp} --logits logit"), "did you mean `logits`?"),
         (format!("{mlp} --features nowhere"), "--features nowhere: the model has no such value"),
-        (format!("{mlp} --dtype f16"), "the logits `logits` are float32, but --dtype says f16"),
+        (format!("{mlp} --dtype f16"), "the logits `logits` are float32, but --dtype says float16"),
         (format!("{mlp} --outputs logits_grad"), "--outputs goes with --emit loss-grad"),
         (format!("{mlp} --emit loss-grad --explicit-backward"), "--explicit-backward goes with --emit loss"),
         (format!("{mlp} --reduction none"), "training needs one number"),
@@ -93,7 +96,9 @@ fn wrong_use_is_told_plainly() {
         assert!(text.contains(message), "{line}\n{text}");
         assert!(!place.path("out.onnx").exists());
     }
-    assert!(place.fails(&format!("graft {mlp} -o nowhere/x.onnx"), 2).contains("cannot write nowhere/x.onnx"));
+    assert!(
+        place.fails(&format!("graft {mlp} -o nowhere/x.onnx"), 2).contains("cannot write nowhere/x.onnx")
+    );
 }
 
 #[test]
@@ -101,7 +106,12 @@ fn inspect_says_what_was_found_and_why() {
     let place = Place::new();
     let file = data("graft_cases/sklearn_mlp.onnx").display().to_string();
     let text = place.ok(&format!("inspect {file}"));
-    for part in ["add_result1 float32[?, 10]: made by node", "through Softmax, ArgMax", "next_activations", "MatMul 2"] {
+    for part in [
+        "add_result1 float32[?, 10]: made by node",
+        "through Softmax, ArgMax",
+        "next_activations",
+        "MatMul 2",
+    ] {
         assert!(text.contains(part), "{text}\n{part}");
     }
     let json: serde_json::Value = serde_json::from_str(&place.ok(&format!("inspect {file} --json"))).unwrap();
@@ -250,8 +260,12 @@ mod large {
         let program = assert_cmd::cargo::cargo_bin("ibgraph");
         let script = format!("ulimit -d 262144; exec {} {line}", program.display());
         let shell = Path::new("/bin/sh");
-        let output =
-            std::process::Command::new(shell).arg("-c").arg(script).current_dir(place.path("")).output().unwrap();
+        let output = std::process::Command::new(shell)
+            .arg("-c")
+            .arg(script)
+            .current_dir(place.path(""))
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{line}\n{text}");
         String::from_utf8_lossy(&output.stdout).into_owned()

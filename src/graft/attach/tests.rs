@@ -135,7 +135,10 @@ fn before_ir_version_4_what_is_stored_is_made_by_constants() {
 fn what_does_not_fit_is_told() {
     let column = loss("ib", DType::F32, FeatureInput::NormColumn);
     let text = grafted(linear(), &column, None).unwrap_err();
-    assert!(text.contains("the features `x` have the shape [n, 5]") && text.contains("norm-column"), "{text}");
+    assert!(
+        text.contains("the features `x` have the shape [n, 5]") && text.contains("norm-column"),
+        "{text}"
+    );
     let pooled = graph(&[node("Relu", &["x"], "z")], &[port("z", F32, &["n", "5"])]);
     let text = grafted(pooled, &ib(), None).unwrap_err();
     assert!(text.contains("the loss `ib` uses features, but `z` is not made by a linear layer"), "{text}");

@@ -47,11 +47,8 @@ fn logits_are_found_through_what_only_presents_them() {
 #[test]
 fn a_layer_may_be_spelled_as_matmul_and_add_with_transposed_weights() {
     let mut transpose = node("Transpose", &["v"], "vt");
-    transpose.attribute = vec![AttributeProto {
-        name: Some("perm".into()),
-        ints: vec![1, 0],
-        ..AttributeProto::default()
-    }];
+    transpose.attribute =
+        vec![AttributeProto { name: Some("perm".into()), ints: vec![1, 0], ..AttributeProto::default() }];
     let nodes = [transpose, node("MatMul", &["x", "vt"], "m"), node("Add", &["b", "m"], "z")];
     let mut graph = graph(&nodes, &[port("z", F32, &["n", "?"])]);
     graph.initializer.push(stored("v", F32, &[3, 5]));
