@@ -80,6 +80,11 @@ impl From<FloatType> for DType {
 }
 
 impl LossArgs {
+    /// The outputs that were asked for; none for the default.
+    pub fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
     /// The loss that the options describe. `classes` is their number where something else tells it, and what that is.
     pub fn loss(&self, dtype: DType, classes: Option<(usize, &str)>) -> Result<Loss, Failure> {
         let mut spec = load(&self.loss)?;
