@@ -201,7 +201,7 @@ impl Maker<'_> {
             .map(|(name, value, gradient)| Parameter {
                 initial: Initial::Initializer(name.clone()),
                 value,
-                decay: !self.plan.selection.no_decay.iter().any(|pattern| glob::matches(pattern, &name)),
+                decay: self.plan.selection.decays(&name),
                 gradient,
                 name,
             })

@@ -23,6 +23,11 @@ pub(super) struct Chosen {
 }
 
 impl Selection {
+    /// Whether weight decay applies to a parameter.
+    pub fn decays(&self, name: &str) -> bool {
+        !self.no_decay.iter().any(|pattern| matches(pattern, name))
+    }
+
     /// The parameters among a model's float initializers.
     ///
     /// # Errors
