@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 mod evaluate;
+mod exact;
 mod parse;
 mod print;
 

@@ -112,7 +112,7 @@ impl Parameter {
 pub struct Formula {
     /// As written.
     pub text: String,
-    /// As read.
+    /// As meant: over a row's quantities, `1 - p` is q, `1 - q` is p, and `log(p)` is -nll.
     pub expr: Expr,
 }
 

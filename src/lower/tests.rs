@@ -103,12 +103,6 @@ fn ib_for_training_with_its_own_backward() {
     insta::assert_snapshot!(graph.to_string());
 }
 
-fn formula(text: &str) -> Loss {
-    let spec = crate::loss::LossSpec::from_yaml("test", &format!("name: test\nloss: {text}\n")).unwrap();
-    let interface = Interface::new(10, &spec);
-    Loss::new(spec, interface, None).unwrap()
-}
-
 #[test]
 fn what_training_cannot_take_is_refused_with_the_reason() {
     let message = |loss: &Loss| {

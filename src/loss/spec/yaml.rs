@@ -73,7 +73,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<LossSpec, SpecError> {
 impl Source {
     /// The formulas read; what they say is still to be checked.
     fn spec(&self, reader: &Reader) -> Result<LossSpec, SpecError> {
-        let row = self.row.iter().map(|(name, text)| Ok((name.clone(), reader.formula(text)?)));
+        let row = self.row.iter().map(|(name, text)| Ok((name.clone(), reader.row_formula(text)?)));
         let optional = |text: &Option<Spanned<String>>| text.as_ref().map(|t| reader.formula(t)).transpose();
         let text = |text: &Option<Spanned<String>>| text.as_ref().map(|t| t.value.clone());
         Ok(LossSpec {
@@ -82,7 +82,7 @@ impl Source {
             source: text(&self.source),
             parameters: self.parameters.iter().map(|(k, v)| (k.clone(), v.value.0)).collect(),
             row: row.collect::<Result<_, SpecError>>()?,
-            loss: reader.formula(&self.loss)?,
+            loss: reader.row_formula(&self.loss)?,
             reduction: self.reduction,
             logits: LogitFormulas {
                 scale: optional(&self.logits.scale)?,

@@ -19,6 +19,12 @@ impl Reader<'_> {
         Formula::read(&source.value).map_err(|e| self.formula_error(source, &e))
     }
 
+    /// A formula over the quantities of a row.
+    pub fn row_formula(&self, source: &Spanned<String>) -> Result<Formula, SpecError> {
+        let Formula { text, expr } = self.formula(source)?;
+        Ok(Formula { text, expr: expr.without_cancellation() })
+    }
+
     /// An error in a formula, at the part of the formula that it is about.
     pub fn formula_error(&self, source: &Spanned<String>, error: &FormulaError) -> SpecError {
         let place = self.part(source, &error.span);
