@@ -5,12 +5,16 @@
 //! to anything else.
 
 mod attach;
+mod description;
 mod discover;
+mod extract;
 mod flow;
 #[cfg(test)]
 mod models;
 mod names;
 
-pub use attach::{AttachError, Attached, Kind, METADATA, Plan, attach};
+pub use attach::{AttachError, Attached, Kind, Plan, attach};
+pub use description::{Description, METADATA};
 pub use discover::{DiscoverError, Head, Place, Wishes, discover};
+pub use extract::{ExtractError, extract};
 pub use names::Names;

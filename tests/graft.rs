@@ -198,7 +198,7 @@ fn the_metadata_and_unknown_fields_of_a_classifier_survive() {
     let graft = onnx::read(&after).unwrap().metadata_props.pop().unwrap();
     assert_eq!(graft.key.as_deref(), Some("ibgraph.graft"));
     let text: serde_json::Value = serde_json::from_str(&graft.value.unwrap()).unwrap();
-    assert_eq!(text["names"]["features"], "/Relu_output_0");
+    assert_eq!(text["inputs"]["features"], "/Relu_output_0");
     assert_eq!(text["loss"]["loss"]["name"], "ib");
 }
 
