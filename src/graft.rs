@@ -12,9 +12,11 @@ mod flow;
 #[cfg(test)]
 mod models;
 mod names;
+mod training;
 
 pub use attach::{AttachError, Attached, Kind, Plan, attach};
 pub use description::{Description, METADATA};
 pub use discover::{DiscoverError, Head, Place, Wishes, discover};
 pub use extract::{ExtractError, extract};
 pub use names::Names;
+pub use training::{Selection, Training, TrainingError, TrainingPlan, training};
