@@ -6,7 +6,9 @@
 use std::collections::{HashMap, HashSet};
 
 use prost::Message;
+use serde::Deserialize;
 
+use super::attach::Kind;
 use super::description::{Description, FORMAT, METADATA};
 use crate::loss::metadata::{self, MetadataError};
 use crate::loss::{Loss, Port, Tables};
@@ -28,12 +30,24 @@ pub enum ExtractError {
         "the description of the graft has format {0}, and this ibgraph reads up to {FORMAT}; update ibgraph"
     )]
     TooNew(u32),
+    /// The backward of a whole model, in which the loss's own gradients are no outputs.
+    #[error(
+        "the file has the backward of the whole model (--emit {0}); check the loss of a graft with --emit loss-grad"
+    )]
+    Training(String),
     /// The specification in it is damaged.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
     /// A tensor of the loss does not read.
     #[error(transparent)]
     Read(#[from] ReadError),
+}
+
+/// What every description has.
+#[derive(Deserialize)]
+struct DescribedKind {
+    format: u32,
+    emit: String,
 }
 
 /// The grafted loss of a file as the bytes of a model of its own; `None` where the file has no graft.
@@ -44,10 +58,14 @@ pub fn extract(host: &Host<'_>) -> Result<Option<Vec<u8>>, ExtractError> {
     let Some(text) = host.metadata(METADATA) else {
         return Ok(None);
     };
-    let description: Description = serde_json::from_str(text)?;
-    if description.format > FORMAT {
-        return Err(ExtractError::TooNew(description.format));
+    let kind: DescribedKind = serde_json::from_str(text)?;
+    if kind.format > FORMAT {
+        return Err(ExtractError::TooNew(kind.format));
     }
+    if ![Kind::Loss, Kind::LossGrad].map(Kind::name).contains(&kind.emit.as_str()) {
+        return Err(ExtractError::Training(kind.emit));
+    }
+    let description: Description = serde_json::from_str(text)?;
     let part = Part::new(host, &description);
     let initializer = part.initializers(host)?;
     let table = |name: &str| -> Result<Option<Vec<f64>>, ReadError> {
