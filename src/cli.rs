@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Only this room prints, reads the environment, or decides exit codes.
 
+mod bench;
 mod check;
 mod emit;
 mod exit;
@@ -8,6 +9,7 @@ mod losses;
 mod numbers;
 mod output;
 mod progress;
+mod report;
 mod runtime;
 mod source;
 
@@ -28,12 +30,15 @@ Builds the Influence-Balanced loss (Park et al., ICCV 2021) and its family, forw
 in standard operators, and checks them against a float64 reference.";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 good; 1 a check failed; 2 wrong use or broken input; 3 the asked-for engine or provider is not there.";
+Exit codes: 0 good; 1 a check failed or a cell regressed; 2 wrong use or broken input; 3 the asked-for engine \
+or provider is not there; 4 a comparison is inconclusive; 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Emit(Box<emit::Args>),
     Check(check::Args),
+    Bench(bench::Args),
+    Report(report::Args),
     Losses(losses::Args),
     Explain(explain::Args),
     Runtime(runtime::Args),
@@ -47,6 +52,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Emit(args) => emit::run(*args),
         Command::Check(args) => check::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Report(args) => report::run(args),
         Command::Losses(args) => losses::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Runtime(args) => runtime::run(args),

@@ -25,12 +25,14 @@
 //! ```
 
 pub mod artifact;
+pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod graph;
 pub mod loss;
 pub mod lower;
 pub mod onnx;
+pub mod report;
 pub mod row;
 pub mod runtime;
 pub mod tensor;
