@@ -5,7 +5,7 @@
 
 use crate::loss::metadata::{self, CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS, MetadataError};
 use crate::loss::{Loss, LossSpec, Tables};
-use crate::lower;
+use crate::lower::{self, Lowering, TrainableError};
 use crate::onnx::messages::{GraphProto, ModelProto};
 use crate::onnx::{self, ReadError, SpellError, Versions, WriteOptions};
 use crate::tensor::Tensor;
@@ -44,6 +44,9 @@ pub enum EmitError {
     /// The operator set does not have what the graph needs.
     #[error(transparent)]
     Spell(#[from] SpellError),
+    /// The lowering does not take the loss.
+    #[error(transparent)]
+    Trainable(#[from] TrainableError),
     /// The specification cannot be stored; never for a loss that was put together.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -61,12 +64,29 @@ impl Artifact {
 /// # Errors
 /// An operator set that cannot express the loss.
 pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
+    emit_as(loss, Lowering::Portable, versions)
+}
+
+/// The same by a lowering of choice. Those for training have the one output `loss`, whatever the loss asks for.
+///
+/// # Errors
+/// A loss that the lowering does not take, or an operator set that cannot express it.
+pub fn emit_as(loss: &Loss, lowering: Lowering, versions: Versions) -> Result<Vec<u8>, EmitError> {
+    let (loss, graph) = match lowering {
+        Lowering::Portable => (loss.clone(), lower::portable(loss)),
+        Lowering::Trainable => (alone(loss)?, lower::trainable(loss)?),
+        Lowering::ExplicitBackward => (alone(loss)?, lower::explicit_backward(loss)?),
+    };
     let options = WriteOptions {
         versions,
         doc: Some(doc(loss.spec())),
-        metadata: vec![(metadata::KEY.to_owned(), metadata::to_json(loss)?)],
+        metadata: vec![(metadata::KEY.to_owned(), metadata::to_json(&loss)?)],
     };
-    Ok(onnx::write(&lower::portable(loss), &options)?)
+    Ok(onnx::write(&graph, &options)?)
+}
+
+fn alone(loss: &Loss) -> Result<Loss, TrainableError> {
+    Ok(loss.with_outputs(&["loss"])?)
 }
 
 fn doc(spec: &LossSpec) -> String {

@@ -5,6 +5,7 @@ mod check;
 mod emit;
 mod exit;
 mod explain;
+mod loss_args;
 mod losses;
 mod numbers;
 mod output;

@@ -13,9 +13,12 @@ mod verify;
 
 pub use builder::Builder;
 pub use ids::{NodeId, ValueId};
-pub use infer::InferError;
-pub use op::{BinaryOp, CompareOp, Op, ReduceOp, UnaryOp};
-pub use types::{Dim, TensorType};
+pub use infer::{InferError, Inferred};
+pub use op::{
+    Activation, BatchNorm, BinaryOp, CompareOp, Conv, Dropout, F32, Gemm, LayerNorm, Op, Opaque, Pad, Pool,
+    ReduceOp, ScalarValue, SliceAxis, UnaryOp, Window,
+};
+pub use types::{Dim, Element, TensorType};
 pub use verify::VerifyError;
 
 use crate::tensor::Tensor;
@@ -27,17 +30,26 @@ pub struct Value {
     pub name: Option<String>,
     /// Element type and shape.
     pub ty: TensorType,
+    /// For an int64 value of few elements: what is known of them before the graph runs.
+    pub elements: Option<Vec<Element>>,
 }
 
-/// An operator applied to values; every operator here has one output.
+/// An operator applied to values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// What it does.
     pub op: Op,
     /// What it reads.
     pub inputs: Vec<ValueId>,
-    /// What it makes.
-    pub output: ValueId,
+    /// What it makes: one value or more. An operator's further outputs are left off from the end.
+    pub outputs: Vec<ValueId>,
+}
+
+impl Node {
+    /// Its first output.
+    pub fn output(&self) -> ValueId {
+        self.outputs[0]
+    }
 }
 
 /// A graph.
@@ -50,6 +62,7 @@ pub struct Graph {
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) outputs: Vec<ValueId>,
     pub(crate) constants: Vec<(ValueId, Tensor)>,
+    pub(crate) stored: Vec<ValueId>,
 }
 
 impl Graph {
@@ -71,6 +84,11 @@ impl Graph {
     /// Outputs in order.
     pub fn outputs(&self) -> &[ValueId] {
         &self.outputs
+    }
+
+    /// Initializers of a file whose data stays there: a classifier's parameters.
+    pub fn stored(&self) -> &[ValueId] {
+        &self.stored
     }
 
     /// Constants (initializers) with their data.

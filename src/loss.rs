@@ -55,6 +55,16 @@ impl Loss {
         Ok(Self { spec, interface, tables, scale })
     }
 
+    /// The same loss with other outputs; none means the default.
+    ///
+    /// # Errors
+    /// Outputs that the loss does not have.
+    pub fn with_outputs(&self, names: &[&str]) -> Result<Self, InterfaceError> {
+        let outputs = names.iter().map(|name| (*name).to_owned()).collect();
+        let interface = Interface { outputs, ..self.interface.clone() };
+        Self::with_tables(self.spec.clone(), interface, self.tables.clone())
+    }
+
     /// The formula.
     pub fn spec(&self) -> &LossSpec {
         &self.spec

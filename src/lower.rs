@@ -6,14 +6,48 @@
 mod labels;
 mod margin;
 mod portable;
+mod ports;
 mod row;
 #[cfg(test)]
 mod tests;
+mod trainable;
+
+pub use trainable::TrainableError;
 
 use crate::graph::Graph;
 use crate::loss::Loss;
 
+/// The ways to lower a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Lowering {
+    /// Forward and backward in the margin form: see [`portable`].
+    #[default]
+    Portable,
+    /// Forward alone, for ONNX Runtime Training to differentiate: see [`trainable`].
+    Trainable,
+    /// Forward for ONNX Runtime Training, with the compiled backward inside: see [`explicit_backward`].
+    ExplicitBackward,
+}
+
 /// The portable lowering: the margin form in standard ONNX operators.
 pub fn portable(loss: &Loss) -> Graph {
     portable::lower(loss)
+}
+
+/// The loss alone, [], in float32, as a graph that ONNX Runtime Training 1.19 differentiates. It has the inputs of
+/// `loss.with_outputs(&["loss"])`.
+///
+/// # Errors
+/// Losses that cannot be trained by: not reduced, float64, or without a gradient.
+pub fn trainable(loss: &Loss) -> Result<Graph, TrainableError> {
+    trainable::lower(loss)
+}
+
+/// The same, with the compiled backward in place of the one that the training would derive: more exact where samples
+/// are sure, and with nothing in it to differentiate but two products.
+///
+/// # Errors
+/// As [`trainable`].
+pub fn explicit_backward(loss: &Loss) -> Result<Graph, TrainableError> {
+    trainable::explicit(loss)
 }

@@ -3,14 +3,22 @@
 //! Strings live here and nowhere deeper. Invariant: the same graph and options give the same bytes.
 
 pub mod attributes;
+pub mod external;
+pub mod host;
 pub mod messages;
 mod opset;
 mod read;
+pub mod slim;
+mod source;
 mod spell;
+pub mod splice;
 pub mod wire;
 mod write;
 
+pub use host::{Host, HostError};
 pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions, oldest_ir};
 pub use read::{ReadError, read, tensor};
+pub use source::Source;
 pub use spell::{SpellError, Spelled, names, spell};
-pub use write::{WriteOptions, port, tensor_bytes, write};
+pub use splice::{Delta, SpliceError, Spliced, splice};
+pub use write::{WriteOptions, graph_message, port, tensor_bytes, write};

@@ -15,6 +15,7 @@ pub mod discover;
 mod embedded;
 mod error;
 pub mod install;
+mod iteration;
 mod library;
 mod manifest;
 mod ort_engine;
@@ -22,6 +23,7 @@ mod provider;
 
 pub use embedded::EmbeddedEngine;
 pub use error::RuntimeError;
+pub use iteration::{CarriedValue, Iteration};
 pub use library::{MIN_ORT_VERSION, check_library};
 pub use manifest::{Manifest, verify_installed};
 pub use ort_engine::{OrtEngine, OrtOptions};
@@ -104,6 +106,17 @@ pub trait Session {
         sets: &[InputSet<'_>],
         outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError>;
+
+    /// Readies a loop in which outputs of one run are inputs of the next, and stay where the provider works: what is
+    /// `carried` is given once here, and the rest of the inputs at every run. `outputs` come back at every run.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Run`] for a name the model does not have.
+    fn iterate<'s>(
+        &'s mut self,
+        carried: Vec<CarriedValue>,
+        outputs: &[&str],
+    ) -> Result<Box<dyn Iteration + 's>, RuntimeError>;
 
     /// Where each node runs, as the engine divided the graph, and then the copies between devices that the engine
     /// inserted (`MemcpyFromHost`, `MemcpyToHost`); `None` when the engine has only one place. On a device this loads

@@ -8,6 +8,7 @@ use ibgraph::artifact;
 use ibgraph::check::{Report, check, compare, read_directory};
 use ibgraph::loss::reference::{Batch, evaluate};
 use ibgraph::loss::{ClassWeighting, ClassWeights, InfluenceGradient, Interface, Loss, Tables, builtin};
+use ibgraph::lower::Lowering;
 use ibgraph::onnx::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, Versions};
 use ibgraph::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
 use ibgraph::tensor::{DType, Tensor};
@@ -150,6 +151,23 @@ fn the_reference_agrees_with_every_vector() {
 #[test]
 fn every_vector_passes_on_onnx_runtime() {
     assert_all_pass(&onnx_runtime(), DType::F32, &[OLDEST_OPSET, DEFAULT_OPSET, NEWEST_OPSET]);
+}
+
+/// The value alone: the backward of these graphs is for ONNX Runtime Training to find.
+#[test]
+fn the_losses_for_training_have_the_value_of_every_vector() {
+    let engine = onnx_runtime();
+    for dir in directories() {
+        for lowering in [Lowering::Trainable, Lowering::ExplicitBackward] {
+            for opset in [OLDEST_OPSET, DEFAULT_OPSET] {
+                let loss = loss(&case(&dir), DType::F32);
+                let bytes = artifact::emit_as(&loss, lowering, Versions::new(opset, None).unwrap()).unwrap();
+                let report = check("vector", &bytes, &engine, Some(&dir), &mut |_, _| ()).unwrap();
+                assert!(report.passed(), "{} {lowering:?} {report}", dir.display());
+                assert_eq!(report.cases.len(), 2);
+            }
+        }
+    }
 }
 
 #[test]

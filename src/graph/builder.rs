@@ -2,26 +2,58 @@
 
 use std::collections::HashMap;
 
+use super::infer::InferError;
 use super::op::{BinaryOp, CompareOp, Op, ReduceOp, UnaryOp};
-use super::types::{Dim, TensorType};
+use super::types::{Dim, Element, TensorType};
 use super::{Graph, Node, Value, ValueId};
 use crate::tensor::{DType, Tensor, TensorData};
 
 /// A graph in the making.
 ///
 /// The builder serves lowerings, whose operand types are decided by this program; so a type that an operator does not
-/// take is a defect of the lowering, and panics with the operator and the types. No user input reaches that point.
+/// take is a defect of the lowering, and panics with the operator and the types. No user input reaches that point. What
+/// comes from a file is added by [`Builder::try_nodes`].
 #[derive(Debug, Default)]
 pub struct Builder {
     graph: Graph,
-    made: HashMap<(Op, Vec<ValueId>), ValueId>,
+    made: HashMap<(Op, Vec<ValueId>), Vec<ValueId>>,
+    constants: HashMap<ConstantKey, ValueId>,
 }
+
+/// Type, shape and bytes of a constant.
+type ConstantKey = (DType, Vec<usize>, Vec<u8>);
+
+/// Longest int64 constant whose elements shapes may be computed from.
+const FOLLOWED: usize = 64;
 
 impl Builder {
     /// An empty graph.
     pub fn new(name: &str) -> Self {
         let graph = Graph { name: name.to_owned(), ..Graph::default() };
-        Self { graph, made: HashMap::new() }
+        Self { graph, ..Self::default() }
+    }
+
+    /// The graph so far.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The graph as it is, with these values as its outputs.
+    pub fn into_graph(mut self, outputs: Vec<ValueId>) -> Graph {
+        self.graph.outputs = outputs;
+        self.graph
+    }
+
+    /// An initializer whose data stays in its file.
+    pub fn stored(&mut self, name: &str, ty: TensorType) -> ValueId {
+        let id = self.value(Some(name), ty);
+        self.graph.stored.push(id);
+        id
+    }
+
+    /// Gives a value a name at the boundary.
+    pub fn set_name(&mut self, id: ValueId, name: &str) {
+        self.graph.values[id.index()].name = Some(name.to_owned());
     }
 
     /// A graph input.
@@ -38,16 +70,13 @@ impl Builder {
 
     /// A constant; equal ones are one.
     pub fn constant(&mut self, tensor: Tensor) -> ValueId {
-        let bytes = tensor.to_le_bytes();
-        let same = |t: &Tensor| {
-            t.dtype() == tensor.dtype() && t.shape() == tensor.shape() && t.to_le_bytes() == bytes
-        };
-        let found =
-            self.graph.constants.iter().find(|(id, t)| self.graph.value(*id).name.is_none() && same(t));
-        if let Some((id, _)) = found {
+        let key = (tensor.dtype(), tensor.shape().to_vec(), tensor.to_le_bytes());
+        if let Some(id) = self.constants.get(&key) {
             return *id;
         }
-        self.push_constant(None, tensor)
+        let id = self.push_constant(None, tensor);
+        self.constants.insert(key, id);
+        id
     }
 
     /// A constant that the outside world knows by name.
@@ -58,6 +87,9 @@ impl Builder {
     fn push_constant(&mut self, name: Option<&str>, tensor: Tensor) -> ValueId {
         let shape: Vec<Dim> = tensor.shape().iter().map(|n| Dim::Fixed(*n)).collect();
         let id = self.value(name, TensorType { dtype: tensor.dtype(), shape });
+        let elements = tensor.as_i64().filter(|values| values.len() <= FOLLOWED);
+        self.graph.values[id.index()].elements =
+            elements.map(|values| values.iter().map(|v| Element::Int(*v)).collect());
         self.graph.constants.push((id, tensor));
         id
     }
@@ -74,25 +106,57 @@ impl Builder {
         self.constant(tensor.expect("a scalar has one element"))
     }
 
+    /// An int64 vector.
+    pub fn integers(&mut self, values: &[i64]) -> ValueId {
+        let tensor = Tensor::new(vec![values.len()], TensorData::I64(values.to_vec()));
+        self.constant(tensor.expect("a vector has its own length"))
+    }
+
     fn value(&mut self, name: Option<&str>, ty: TensorType) -> ValueId {
         let id = ValueId::new(self.graph.values.len());
-        self.graph.values.push(Value { name: name.map(str::to_owned), ty });
+        self.graph.values.push(Value { name: name.map(str::to_owned), ty, elements: None });
         id
     }
 
     /// A node; an equal one is not made twice.
-    #[expect(clippy::panic, reason = "a defect of a lowering, which no input can reach; see the type's docs")]
     pub fn node(&mut self, op: Op, inputs: &[ValueId]) -> ValueId {
+        self.nodes(op, inputs, 1)[0]
+    }
+
+    /// The first `count` outputs of a node; an equal node is not made twice.
+    #[expect(clippy::panic, reason = "a defect of a lowering, which no input can reach; see the type's docs")]
+    pub fn nodes(&mut self, op: Op, inputs: &[ValueId], count: usize) -> Vec<ValueId> {
         let key = (op.clone(), inputs.to_vec());
-        if let Some(id) = self.made.get(&key) {
-            return *id;
+        if let Some(made) = self.made.get(&key).filter(|made| made.len() >= count) {
+            return made[..count].to_vec();
         }
-        let types: Vec<&TensorType> = inputs.iter().map(|id| self.ty(*id)).collect();
-        let ty = op.infer(&types).unwrap_or_else(|e| panic!("{e}"));
-        let output = self.value(None, ty);
-        self.graph.nodes.push(Node { op, inputs: inputs.to_vec(), output });
-        self.made.insert(key, output);
-        output
+        self.try_nodes(op, inputs, count).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// The first `count` outputs of a node.
+    ///
+    /// # Errors
+    /// An operator that does not take these inputs, or has fewer outputs.
+    pub fn try_nodes(
+        &mut self,
+        op: Op,
+        inputs: &[ValueId],
+        count: usize,
+    ) -> Result<Vec<ValueId>, InferError> {
+        let values: Vec<&Value> = inputs.iter().map(|id| self.graph.value(*id)).collect();
+        let inferred = op.infer(&values)?;
+        if count == 0 || inferred.len() < count {
+            return Err(InferError::outputs(&op, inferred.len(), count));
+        }
+        let mut outputs = Vec::with_capacity(count);
+        for known in inferred.into_iter().take(count) {
+            let id = self.value(None, known.ty);
+            self.graph.values[id.index()].elements = known.elements;
+            outputs.push(id);
+        }
+        self.graph.nodes.push(Node { op: op.clone(), inputs: inputs.to_vec(), outputs: outputs.clone() });
+        self.made.insert((op, inputs.to_vec()), outputs.clone());
+        Ok(outputs)
     }
 
     /// f(a)
@@ -120,9 +184,28 @@ impl Builder {
         if self.ty(a).dtype == dtype { a } else { self.node(Op::Cast(dtype), &[a]) }
     }
 
-    /// Reduction; see [`Op::Reduce`]
+    /// Reduction over one axis, which stays with extent 1; `None` reduces everything to a scalar.
     pub fn reduce(&mut self, op: ReduceOp, a: ValueId, axis: Option<usize>) -> ValueId {
-        self.node(Op::Reduce(op, axis), &[a])
+        let op = Op::Reduce { op, axes: axis.map(|axis| vec![axis]), keep: axis.is_some() };
+        self.node(op, &[a])
+    }
+
+    /// `[N]` to `[N, 1]`, or one more axis of extent 1 at the end of any shape.
+    pub fn unsqueeze_last(&mut self, a: ValueId) -> ValueId {
+        let rank = self.ty(a).rank();
+        self.node(Op::Unsqueeze(vec![rank]), &[a])
+    }
+
+    /// `[N, 1]` to `[N]`: without the last axis.
+    pub fn squeeze_last(&mut self, a: ValueId) -> ValueId {
+        let rank = self.ty(a).rank();
+        self.node(Op::Squeeze(vec![rank.saturating_sub(1)]), &[a])
+    }
+
+    /// Softmax along the last axis.
+    pub fn softmax(&mut self, a: ValueId) -> ValueId {
+        let rank = self.ty(a).rank();
+        self.node(Op::Softmax(rank.saturating_sub(1)), &[a])
     }
 
     /// Finishes with these outputs, and drops what none of them needs.
@@ -134,7 +217,8 @@ impl Builder {
             if is_constant || self.graph.value(id).name.is_some() {
                 let ty = self.ty(id).clone();
                 let output = self.value(None, ty);
-                self.graph.nodes.push(Node { op: Op::Unary(UnaryOp::Identity), inputs: vec![id], output });
+                let op = Op::Unary(UnaryOp::Identity);
+                self.graph.nodes.push(Node { op, inputs: vec![id], outputs: vec![output] });
                 id = output;
             }
             self.graph.values[id.index()].name = Some(name.clone());
@@ -150,11 +234,11 @@ impl Graph {
         let mut used = vec![false; self.values.len()];
         self.outputs.iter().for_each(|id| used[id.index()] = true);
         for node in self.nodes.iter().rev() {
-            if used[node.output.index()] {
+            if node.outputs.iter().any(|id| used[id.index()]) {
                 node.inputs.iter().for_each(|id| used[id.index()] = true);
             }
         }
-        self.nodes.retain(|node| used[node.output.index()]);
+        self.nodes.retain(|node| node.outputs.iter().any(|id| used[id.index()]));
         self.constants.retain(|(id, _)| used[id.index()]);
     }
 }

@@ -12,10 +12,12 @@ pub enum Dim {
     Fixed(usize),
     /// Known when the graph runs; equal names are equal extents.
     Symbol(Arc<str>),
+    /// Known when the graph runs; nothing is known of how it relates to others.
+    Unknown,
 }
 
 /// Element type and shape of a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TensorType {
     /// Element type.
     pub dtype: DType,
@@ -23,10 +25,55 @@ pub struct TensorType {
     pub shape: Vec<Dim>,
 }
 
+/// An element of an int64 value that is known before the graph runs, or of which something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Element {
+    /// A number.
+    Int(i64),
+    /// An extent.
+    Extent(Arc<str>),
+    /// Nothing is known.
+    Unknown,
+}
+
 impl Dim {
     /// An extent known when the graph runs.
     pub fn symbol(name: &str) -> Self {
         Dim::Symbol(name.into())
+    }
+
+    /// The extent, where it is known.
+    pub fn fixed(&self) -> Option<usize> {
+        match self {
+            Dim::Fixed(n) => Some(*n),
+            Dim::Symbol(_) | Dim::Unknown => None,
+        }
+    }
+
+    /// Whether two extents are certainly the same.
+    pub fn same(&self, other: &Dim) -> bool {
+        *self != Dim::Unknown && self == other
+    }
+}
+
+impl From<&Dim> for Element {
+    fn from(dim: &Dim) -> Self {
+        match dim {
+            Dim::Fixed(n) => i64::try_from(*n).map_or(Element::Unknown, Element::Int),
+            Dim::Symbol(name) => Element::Extent(name.clone()),
+            Dim::Unknown => Element::Unknown,
+        }
+    }
+}
+
+impl Element {
+    /// As an extent of a shape.
+    pub fn dim(&self) -> Dim {
+        match self {
+            Element::Int(n) => usize::try_from(*n).map_or(Dim::Unknown, Dim::Fixed),
+            Element::Extent(name) => Dim::Symbol(name.clone()),
+            Element::Unknown => Dim::Unknown,
+        }
     }
 }
 
@@ -40,6 +87,11 @@ impl TensorType {
     pub fn rank(&self) -> usize {
         self.shape.len()
     }
+
+    /// Every extent, where all are known.
+    pub fn fixed_shape(&self) -> Option<Vec<usize>> {
+        self.shape.iter().map(Dim::fixed).collect()
+    }
 }
 
 impl fmt::Display for Dim {
@@ -47,6 +99,7 @@ impl fmt::Display for Dim {
         match self {
             Dim::Fixed(n) => write!(f, "{n}"),
             Dim::Symbol(name) => f.write_str(name),
+            Dim::Unknown => f.write_str("?"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Graph, InferError, NodeId, ValueId};
+use super::{Graph, InferError, Node, NodeId, ValueId};
 
 /// A graph that breaks an invariant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum VerifyError {
         error: InferError,
     },
     /// A value's recorded type is not what its node makes.
-    #[error("{0} does not make the recorded type of its output")]
+    #[error("{0} does not make the recorded types of its outputs")]
     WrongType(NodeId),
     /// A name at the boundary that two values share.
     #[error("two values are named `{0}`")]
@@ -45,7 +45,7 @@ impl Graph {
     /// The first broken invariant.
     pub fn verify(&self) -> Result<(), VerifyError> {
         let mut made = HashSet::new();
-        let sources = self.inputs.iter().chain(self.constants.iter().map(|(id, _)| id));
+        let sources = self.inputs.iter().chain(&self.stored).chain(self.constants.iter().map(|(id, _)| id));
         for id in sources {
             if !made.insert(*id) {
                 return Err(VerifyError::MadeTwice(*id));
@@ -56,19 +56,27 @@ impl Graph {
             if let Some(value) = node.inputs.iter().find(|v| !made.contains(v)) {
                 return Err(VerifyError::NotMade { node: id, value: *value });
             }
-            let types: Vec<_> = node.inputs.iter().map(|v| &self.value(*v).ty).collect();
-            let ty = node.op.infer(&types).map_err(|error| VerifyError::Type { node: id, error })?;
-            if ty != self.value(node.output).ty {
-                return Err(VerifyError::WrongType(id));
-            }
-            if !made.insert(node.output) {
-                return Err(VerifyError::MadeTwice(node.output));
+            self.verify_types(id, node)?;
+            if let Some(value) = node.outputs.iter().find(|value| !made.insert(**value)) {
+                return Err(VerifyError::MadeTwice(*value));
             }
         }
         if let Some(id) = self.outputs.iter().find(|id| !made.contains(id)) {
             return Err(VerifyError::OutputNotMade(*id));
         }
         self.verify_names()
+    }
+
+    fn verify_types(&self, id: NodeId, node: &Node) -> Result<(), VerifyError> {
+        let values: Vec<_> = node.inputs.iter().map(|v| self.value(*v)).collect();
+        let inferred = node.op.infer(&values).map_err(|error| VerifyError::Type { node: id, error })?;
+        let same = |(value, known): (&ValueId, &super::Inferred)| self.value(*value).ty == known.ty;
+        let counted = (1..=inferred.len()).contains(&node.outputs.len());
+        if counted && node.outputs.iter().zip(&inferred).all(same) {
+            Ok(())
+        } else {
+            Err(VerifyError::WrongType(id))
+        }
     }
 
     fn verify_names(&self) -> Result<(), VerifyError> {

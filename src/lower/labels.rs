@@ -2,7 +2,6 @@
 
 use crate::graph::{BinaryOp, Builder, CompareOp, Op, ReduceOp, UnaryOp, ValueId};
 use crate::loss::Interface;
-use crate::tensor::DType;
 
 /// The labels of a batch, as columns `[N, 1]`.
 pub(super) struct Labels {
@@ -16,7 +15,7 @@ pub(super) struct Labels {
 
 impl Labels {
     pub fn new(b: &mut Builder, interface: &Interface, labels: ValueId) -> Self {
-        let column = b.node(Op::UnsqueezeLast, &[labels]);
+        let column = b.unsqueeze_last(labels);
         let ignored = interface.ignore_index.map(|index| {
             let index = b.integer(index);
             b.compare(CompareOp::Equal, column, index)
@@ -51,7 +50,7 @@ impl Labels {
         let ones = match self.ignored {
             Some(ignored) => {
                 let counts = b.unary(UnaryOp::Not, ignored);
-                b.cast(counts, DType::F64)
+                b.cast(counts, b.ty(any).dtype)
             }
             None => ones(b, any),
         };

@@ -5,96 +5,68 @@
 
 use super::labels::{Labels, ones};
 use super::margin::{Adjustment, Margin};
+use super::ports::{Ports, stored};
 use super::row::RowSources;
-use crate::graph::{BinaryOp, Builder, Dim, Graph, Op, ReduceOp, TensorType, UnaryOp, ValueId};
+use crate::graph::{BinaryOp, Builder, Graph, Op, ReduceOp, UnaryOp, ValueId};
 use crate::loss::metadata::{CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS};
-use crate::loss::{self, FeatureInput, Loss, Reduction};
+use crate::loss::{FeatureInput, Loss, Reduction};
 use crate::row::{Compiled, Roots, StepId, compile};
-use crate::tensor::{DType, Tensor, TensorData};
+use crate::tensor::DType;
 
 pub(super) fn lower(loss: &Loss) -> Graph {
     let mut b = Builder::new(&loss.spec().name.replace(' ', "_"));
     let ports = Ports::declare(&mut b, loss);
+    let outputs = outputs(&mut b, loss, &ports, DType::F64);
+    b.finish(&outputs)
+}
+
+/// The outputs of the loss by name. `scalar` is the type of `[N, 1]` arithmetic.
+pub(super) fn outputs(b: &mut Builder, loss: &Loss, ports: &Ports, scalar: DType) -> Vec<(String, ValueId)> {
     let logits = b.cast(ports.get("logits"), matrix_type(loss));
-    let labels = Labels::new(&mut b, loss.interface(), ports.get("labels"));
+    let labels = Labels::new(b, loss.interface(), ports.get("labels"));
     let adjustment = Adjustment {
         scale: loss.scale(),
-        bias: stored(&mut b, LOGIT_BIAS, &loss.tables().logit_bias),
-        margin: stored(&mut b, LABEL_MARGIN, &loss.tables().label_margin),
+        bias: stored(b, LOGIT_BIAS, &loss.tables().logit_bias, scalar),
+        margin: stored(b, LABEL_MARGIN, &loss.tables().label_margin, scalar),
     };
-    let margin = Margin::new(&mut b, logits, labels.class, &adjustment);
+    let margin = Margin::new(b, logits, labels.class, &adjustment, scalar);
     let features = ports.find("features").map(|f| b.cast(f, matrix_type(loss)));
     let compiled = compile(loss);
     let sources = RowSources {
         loss,
+        scalar,
         labels: &labels,
         margin: &margin,
         adjustment: &adjustment,
         features,
         class_weights: ports
             .find(CLASS_WEIGHTS)
-            .or_else(|| stored(&mut b, CLASS_WEIGHTS, &loss.tables().class_weights)),
+            .or_else(|| stored(b, CLASS_WEIGHTS, &loss.tables().class_weights, scalar)),
         upstream: ports.find("loss_grad"),
         parameters: ports.0.clone(),
     };
-    let steps = sources.lower(&mut b, &compiled.program);
+    let steps = sources.lower(b, &compiled.program);
     let rows = Rows { steps, enabled: ports.find("enabled"), labels: &labels, margin: &margin };
     let mut outputs = Vec::new();
     for port in loss.outputs() {
         let value = match port.name.as_str() {
-            "loss" => rows.loss(&mut b, loss, &compiled),
-            "row_loss" => rows.vector(&mut b, loss, rows.root(&compiled, |r| r.row_loss)),
-            "logits_grad" => rows.logits_grad(&mut b, loss, &compiled),
-            "features_grad" => rows.features_grad(&mut b, loss, &compiled, features),
+            "loss" => rows.loss(b, loss, &compiled),
+            "row_loss" => rows.vector(b, loss, rows.root(&compiled, |r| r.row_loss)),
+            "logits_grad" => rows.logits_grad(b, loss, &compiled),
+            "features_grad" => rows.features_grad(b, loss, &compiled, features),
             entry => {
                 let step = compiled.entries.iter().find(|(name, _)| name == entry).map(|(_, step)| *step);
-                rows.vector(&mut b, loss, (step, None))
+                rows.vector(b, loss, (step, None))
             }
         };
         outputs.push((port.name, value));
     }
-    b.finish(&outputs)
+    outputs
 }
 
 /// Type of `[N, C]` and `[N, D]` arithmetic.
 fn matrix_type(loss: &Loss) -> DType {
     loss.interface().scalar_dtype()
-}
-
-/// The graph inputs by name.
-struct Ports(Vec<(String, ValueId)>);
-
-impl Ports {
-    fn declare(b: &mut Builder, loss: &Loss) -> Self {
-        let mut declare = |port: loss::Port| {
-            let dims: Vec<Dim> = port.shape.iter().map(dim).collect();
-            let id = b.input(&port.name, TensorType::new(port.dtype, &dims));
-            (port.name, id)
-        };
-        Self(loss.inputs().into_iter().map(&mut declare).collect())
-    }
-
-    fn find(&self, name: &str) -> Option<ValueId> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, id)| *id)
-    }
-
-    fn get(&self, name: &str) -> ValueId {
-        self.find(name).expect("every loss has the inputs logits and labels")
-    }
-}
-
-fn dim(dim: &loss::Dim) -> Dim {
-    match dim {
-        loss::Dim::Fixed(n) => Dim::Fixed(*n),
-        loss::Dim::Symbol(name) => Dim::symbol(name),
-    }
-}
-
-/// A table `[C]` as an initializer.
-fn stored(b: &mut Builder, name: &str, table: &Option<Vec<f64>>) -> Option<ValueId> {
-    let values = table.clone()?;
-    let tensor = Tensor::new(vec![values.len()], TensorData::F64(values));
-    Some(b.named_constant(name, tensor.expect("a vector has its own length")))
 }
 
 /// sign(a) as clip(a · largest number, -1, 1): exact for zeros and normal numbers, and a third of the time of ONNX
@@ -123,7 +95,7 @@ impl Rows<'_> {
         (pick(&compiled.roots), compiled.disabled.as_ref().and_then(pick))
     }
 
-    /// A root as a float64 column `[N, 1]`: selected by `enabled`, with rows masked that do not count.
+    /// A root as a column `[N, 1]`: selected by `enabled`, with rows masked that do not count.
     fn column(&self, b: &mut Builder, (on, off): OnOff) -> ValueId {
         let on = on.expect("a root that an output needs is compiled");
         let mut value = self.steps[on.index()];
@@ -142,7 +114,7 @@ impl Rows<'_> {
     fn vector(&self, b: &mut Builder, loss: &Loss, root: OnOff) -> ValueId {
         let column = self.column(b, root);
         let column = b.cast(column, loss.interface().scalar_dtype());
-        b.node(Op::SqueezeLast, &[column])
+        b.squeeze_last(column)
     }
 
     fn loss(&self, b: &mut Builder, loss: &Loss, compiled: &Compiled) -> ValueId {
@@ -154,7 +126,8 @@ impl Rows<'_> {
         if self.labels.ignored.is_some() && loss.interface().reduction != Reduction::Sum {
             // The mean of no rows is 0/0; ignored rows have the share 0, so it is added to 0/count.
             let count = self.labels.count(b, self.margin.any_column());
-            let zero = b.scalar(DType::F64, 0.0);
+            let dtype = b.ty(total).dtype;
+            let zero = b.scalar(dtype, 0.0);
             let nothing = b.binary(BinaryOp::Div, zero, count);
             total = b.binary(BinaryOp::Add, total, nothing);
         }
@@ -176,7 +149,8 @@ impl Rows<'_> {
             let at_label = b.unary(UnaryOp::Neg, slope);
             (b.binary(BinaryOp::Mul, self.margin.others, slope), at_label)
         };
-        let mut grad = b.node(Op::ScatterElements, &[scaled, self.labels.class, at_label]);
+        let mut grad =
+            b.node(Op::ScatterElements { axis: 1, add: false }, &[scaled, self.labels.class, at_label]);
         if let Some(ignored) = self.labels.ignored {
             // Softmax of a NaN row is NaN, and so is its product with 0.
             let zero = b.scalar(matrix_type(loss), 0.0);
@@ -204,7 +178,7 @@ impl Rows<'_> {
                 let sign = sign(b, features);
                 b.binary(BinaryOp::Mul, sign, slope)
             }
-            FeatureInput::Norm => b.node(Op::SqueezeLast, &[slope]),
+            FeatureInput::Norm => b.squeeze_last(slope),
             FeatureInput::NormColumn => slope,
         };
         if loss.interface().feature_input == FeatureInput::Raw {
@@ -230,7 +204,8 @@ impl Rows<'_> {
     fn slope(&self, b: &mut Builder, loss: &Loss, root: OnOff, largest: f64) -> ValueId {
         let mut slope = self.column(b, root);
         if largest_of_half(loss.interface().dtype).is_some() {
-            let [low, high] = [-largest, largest].map(|v| b.scalar(DType::F64, v));
+            let dtype = b.ty(slope).dtype;
+            let [low, high] = [-largest, largest].map(|v| b.scalar(dtype, v));
             slope = b.binary(BinaryOp::Max, slope, low);
             slope = b.binary(BinaryOp::Min, slope, high);
         }

@@ -70,9 +70,53 @@ fn every_combination_of_options_verifies() {
                             i.dtype = [DType::F32, DType::F64, DType::F16, DType::BF16][switches % 4];
                         });
                         portable(&loss).verify().unwrap();
+                        if reduction != Reduction::None && loss.interface().dtype != DType::F64 {
+                            trainable(&loss).unwrap().verify().unwrap();
+                            explicit_backward(&loss).unwrap().verify().unwrap();
+                        }
                     }
                 }
             }
         }
     }
+}
+
+/// Element types of a graph's values, without float64.
+fn assert_float32_alone(graph: &Graph) {
+    graph.verify().unwrap();
+    assert!(graph.values.iter().all(|value| value.ty.dtype != DType::F64), "{graph}");
+}
+
+#[test]
+fn ib_for_training() {
+    let loss = loss("ib", |i| i.class_weighting = ClassWeighting::Stored);
+    let graph = trainable(&loss).unwrap();
+    assert_float32_alone(&graph);
+    insta::assert_snapshot!(graph.to_string());
+}
+
+#[test]
+fn ib_for_training_with_its_own_backward() {
+    let graph = explicit_backward(&loss("ib", |_| ())).unwrap();
+    assert_float32_alone(&graph);
+    insta::assert_snapshot!(graph.to_string());
+}
+
+fn formula(text: &str) -> Loss {
+    let spec = crate::loss::LossSpec::from_yaml("test", &format!("name: test\nloss: {text}\n")).unwrap();
+    let interface = Interface::new(10, &spec);
+    Loss::new(spec, interface, None).unwrap()
+}
+
+#[test]
+fn what_training_cannot_take_is_refused_with_the_reason() {
+    let message = |loss: &Loss| {
+        let errors = [trainable(loss).unwrap_err(), explicit_backward(loss).unwrap_err()];
+        let [first, second] = errors.map(|e| e.to_string());
+        assert_eq!(first, second);
+        first
+    };
+    assert!(message(&loss("ib", |i| i.reduction = Reduction::None)).contains("one loss a row"));
+    assert!(message(&loss("ib", |i| i.dtype = DType::F64)).contains("float64"));
+    assert!(message(&formula("stop(nll) * sign(margin)")).contains("no gradient"));
 }

@@ -136,6 +136,10 @@ pub struct AttributeProto {
     pub sparse_tensors: Vec<SparseTensorProto>,
 }
 
+/// `AttributeProto.type` of a number.
+pub const ATTRIBUTE_FLOAT: i32 = 1;
+/// `AttributeProto.type` of a word.
+pub const ATTRIBUTE_STRING: i32 = 3;
 /// `AttributeProto.type` of a tensor.
 pub const ATTRIBUTE_TENSOR: i32 = 4;
 /// `AttributeProto.type` of an integer.

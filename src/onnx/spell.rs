@@ -5,14 +5,20 @@
 
 use std::collections::HashSet;
 
-use super::attributes::{integer, integers};
+use super::attributes::{integer, integers, text};
 use super::messages::{AttributeProto, NodeProto, TensorProto};
 use super::write::tensor_proto;
 use crate::graph::{Graph, Node, Op, ReduceOp, ValueId};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{Tensor, TensorData};
+
+mod layers;
 
 /// First operator set in which every reduction takes its axes as an input.
 const AXES_AS_INPUT: i64 = 18;
+/// First operator set with sequences.
+const SEQUENCES: i64 = 11;
+/// First operator set in which a scatter can add up.
+const SCATTER_ADDS: i64 = 16;
 
 /// A graph's nodes and the data they read, ready to be put into a file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,8 +33,17 @@ pub struct Spelled {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{operator} {why}")]
 pub struct SpellError {
-    operator: &'static str,
+    operator: String,
     why: String,
+}
+
+/// Where the part of a graph starts that is to be spelled: what stands before is in a file already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Nodes before it.
+    pub nodes: usize,
+    /// Constants before it.
+    pub constants: usize,
 }
 
 /// Spells a graph at `opset`. `names` has the name of every value, by its index; `taken` are names that the file has
@@ -42,13 +57,27 @@ pub fn spell(
     names: &[String],
     taken: &HashSet<String>,
 ) -> Result<Spelled, SpellError> {
+    spell_from(graph, Start::default(), opset, names, taken)
+}
+
+/// Spells the nodes and constants of a graph from `start` on; see [`spell`].
+///
+/// # Errors
+/// Operators or types that the operator set does not have.
+pub fn spell_from(
+    graph: &Graph,
+    start: Start,
+    opset: i64,
+    names: &[String],
+    taken: &HashSet<String>,
+) -> Result<Spelled, SpellError> {
     let taken = taken.iter().chain(names).cloned().collect();
-    let mut speller = Speller { opset, names, taken, extra: Vec::new() };
+    let mut speller = Speller { graph, opset, names, taken, extra: Vec::new() };
     let mut nodes = Vec::new();
-    for node in graph.nodes() {
+    for node in &graph.nodes()[start.nodes..] {
         nodes.extend(speller.node(node)?);
     }
-    let constants = graph.constants().iter();
+    let constants = graph.constants()[start.constants..].iter();
     let mut initializers: Vec<TensorProto> =
         constants.map(|(id, tensor)| tensor_proto(&names[id.index()], tensor)).collect();
     initializers.append(&mut speller.extra);
@@ -56,6 +85,7 @@ pub fn spell(
 }
 
 struct Speller<'a> {
+    graph: &'a Graph,
     opset: i64,
     names: &'a [String],
     taken: HashSet<String>,
@@ -70,51 +100,120 @@ impl Speller<'_> {
 
     fn node(&mut self, node: &Node) -> Result<Vec<NodeProto>, SpellError> {
         let mut input: Vec<String> = node.inputs.iter().map(|id| self.name(*id)).collect();
+        if node.op == Op::Stop {
+            return self.stop(input, self.name(node.output()));
+        }
         let mut attribute = Vec::new();
         match &node.op {
             Op::Cast(dtype) => attribute.push(integer("to", i64::from(dtype.onnx_code()))),
-            Op::Softmax => attribute.push(integer("axis", -1)),
-            Op::Gather => attribute.push(integer("axis", 0)),
-            Op::GatherElements | Op::ScatterElements => attribute.push(integer("axis", 1)),
-            Op::UnsqueezeLast | Op::SqueezeLast => input.push(self.axis(1)),
-            Op::Reduce(op, axis) => {
-                if let Some(axis) = axis {
+            Op::Softmax(axis) | Op::LogSoftmax(axis) => attribute.push(integer("axis", *axis as i64)),
+            Op::Gather(axis) | Op::GatherElements(axis) => attribute.push(integer("axis", *axis as i64)),
+            Op::ScatterElements { axis, add } => {
+                attribute.push(integer("axis", *axis as i64));
+                attribute.extend(self.reduction(*add)?);
+            }
+            Op::Unsqueeze(axes) | Op::Squeeze(axes) => input.push(self.axes(axes)),
+            Op::Reduce { op, axes, keep } => {
+                if let Some(axes) = axes {
                     if *op == ReduceOp::Sum || self.opset >= AXES_AS_INPUT {
-                        input.push(self.axis(*axis));
+                        input.push(self.axes(axes));
                     } else {
-                        attribute.push(integers("axes", &[*axis as i64]));
+                        let axes: Vec<i64> = axes.iter().map(|axis| *axis as i64).collect();
+                        attribute.push(integers("axes", &axes));
                     }
                 }
-                attribute.push(integer("keepdims", i64::from(axis.is_some())));
+                attribute.push(integer("keepdims", i64::from(*keep)));
             }
-            Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::And | Op::Where | Op::Clip => {}
+            Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::And
+            | Op::Or
+            | Op::Where
+            | Op::Clip
+            | Op::OneHot
+            | Op::MatMul
+            | Op::Reshape
+            | Op::Expand
+            | Op::Range => {}
+            Op::Shape(0, end) if *end == self.graph.value(node.inputs[0]).ty.rank() => {}
+            layer => attribute = self.layer(layer, &mut input)?,
         }
-        Ok(vec![made(node.op.name(), input, self.name(node.output), attribute)])
+        let outputs = node.outputs.iter().map(|id| self.name(*id)).collect();
+        Ok(vec![made(node.op.name(), input, outputs, attribute)])
     }
 
-    /// Name of an initializer that holds one axis.
-    fn axis(&mut self, axis: usize) -> String {
-        let value = Tensor::from_le_bytes(DType::I64, vec![1], &(axis as i64).to_le_bytes());
-        self.extra(&format!("axis_{axis}"), &value.expect("eight bytes are one int64"))
+    /// The attribute of a scatter that adds up.
+    fn reduction(&self, add: bool) -> Result<Option<AttributeProto>, SpellError> {
+        match add {
+            false => Ok(None),
+            true if self.opset >= SCATTER_ADDS => Ok(Some(text("reduction", "add"))),
+            true => Err(self.too_old("ScatterElements", SCATTER_ADDS)),
+        }
+    }
+
+    /// A sequence of one, and its element.
+    fn stop(&mut self, input: Vec<String>, output: String) -> Result<Vec<NodeProto>, SpellError> {
+        if self.opset < SEQUENCES {
+            return Err(self.too_old("SequenceConstruct", SEQUENCES));
+        }
+        let sequence = unused(&format!("{output}_sequence"), |n| self.taken.contains(n));
+        self.taken.insert(sequence.clone());
+        let zero = Tensor::new(vec![], TensorData::I64(vec![0]));
+        let zero = self.extra("index_0", &zero.expect("a scalar has one element"));
+        Ok(vec![
+            made("SequenceConstruct", input, vec![sequence.clone()], Vec::new()),
+            made("SequenceAt", vec![sequence, zero], vec![output], Vec::new()),
+        ])
+    }
+
+    fn too_old(&self, operator: &str, needed: i64) -> SpellError {
+        let why = format!(
+            "needs opset {needed}, and this model has opset {}; convert it with onnx.version_converter",
+            self.opset
+        );
+        SpellError { operator: operator.to_owned(), why }
+    }
+
+    /// Name of an initializer that holds axes.
+    fn axes(&mut self, axes: &[usize]) -> String {
+        let list: Vec<String> = axes.iter().map(usize::to_string).collect();
+        let values: Vec<i64> = axes.iter().map(|axis| *axis as i64).collect();
+        self.integers(&format!("axis_{}", list.join("_")), &values)
+    }
+
+    /// Name of an initializer that holds an int64 vector.
+    fn integers(&mut self, base: &str, values: &[i64]) -> String {
+        let value = Tensor::new(vec![values.len()], TensorData::I64(values.to_vec()));
+        self.extra(base, &value.expect("a vector has its own length"))
     }
 
     /// Name of an initializer of the spelling's own, near `base`; equal ones are made once.
     fn extra(&mut self, base: &str, tensor: &Tensor) -> String {
-        let name = unused(base, |n| self.taken.contains(n));
-        let proto = tensor_proto(&name, tensor);
-        if !self.extra.contains(&proto) {
-            self.extra.push(proto);
+        let mut name = unused(base, |n| self.taken.contains(n));
+        // Two vectors of one name: the later one makes way.
+        while let Some(other) = self.extra.iter().find(|t| t.name.as_deref() == Some(&name)) {
+            if *other == tensor_proto(&name, tensor) {
+                return name;
+            }
+            name.push('_');
         }
+        self.extra.push(tensor_proto(&name, tensor));
         name
     }
 }
 
 /// A node of the standard domain.
-fn made(operator: &str, input: Vec<String>, output: String, attribute: Vec<AttributeProto>) -> NodeProto {
+fn made(
+    operator: &str,
+    input: Vec<String>,
+    output: Vec<String>,
+    attribute: Vec<AttributeProto>,
+) -> NodeProto {
     NodeProto {
-        name: Some(format!("{operator}:{output}")),
+        name: Some(format!("{operator}:{}", output[0])),
         input,
-        output: vec![output],
+        output,
         op_type: Some(operator.to_owned()),
         attribute,
         domain: None,
@@ -137,7 +236,11 @@ pub fn names(graph: &Graph, taken: &HashSet<String>) -> Vec<String> {
         give(*id, format!("const_{index}"));
     }
     for (index, node) in graph.nodes().iter().enumerate() {
-        give(node.output, format!("{}_{index}", node.op.name().to_lowercase()));
+        let base = format!("{}_{index}", node.op.name().to_lowercase());
+        give(node.output(), base.clone());
+        for (k, id) in node.outputs.iter().enumerate().skip(1) {
+            give(*id, format!("{base}_{k}"));
+        }
     }
     names
 }

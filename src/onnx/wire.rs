@@ -15,10 +15,25 @@ pub struct Field {
 
 /// The fields of `message` in order; `None` where it is cut off or no protobuf.
 pub fn fields(message: &[u8]) -> Option<Vec<Field>> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < message.len() {
-        let start = at;
+    Fields::new(message).collect()
+}
+
+/// The fields of a message one by one; the last is `None` where the message is cut off or no protobuf.
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    message: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of `message`.
+    pub fn new(message: &'a [u8]) -> Self {
+        Self { message, at: 0 }
+    }
+
+    fn field(&mut self) -> Option<Field> {
+        let (message, start) = (self.message, self.at);
+        let mut at = start;
         let key = varint(message, &mut at)?;
         let mut content = None;
         match key & 7 {
@@ -38,9 +53,24 @@ pub fn fields(message: &[u8]) -> Option<Vec<Field>> {
         if at > message.len() {
             return None;
         }
-        found.push(Field { number: key >> 3, whole: start..at, content });
+        self.at = at;
+        Some(Field { number: key >> 3, whole: start..at, content })
     }
-    Some(found)
+}
+
+impl Iterator for Fields<'_> {
+    type Item = Option<Field>;
+
+    fn next(&mut self) -> Option<Option<Field>> {
+        if self.at >= self.message.len() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.at = self.message.len();
+        }
+        Some(field)
+    }
 }
 
 fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
@@ -58,9 +88,14 @@ fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
 
 /// Appends a length-delimited field.
 pub fn push_field(out: &mut Vec<u8>, number: u64, content: &[u8]) {
-    push_varint(out, number << 3 | 2);
-    push_varint(out, content.len() as u64);
+    push_header(out, number, content.len());
     out.extend_from_slice(content);
+}
+
+/// Appends what stands before the content of a length-delimited field.
+pub fn push_header(out: &mut Vec<u8>, number: u64, length: usize) {
+    push_varint(out, number << 3 | 2);
+    push_varint(out, length as u64);
 }
 
 fn push_varint(out: &mut Vec<u8>, mut value: u64) {

@@ -34,7 +34,7 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, SpellErro
         producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         doc_string: options.doc.clone(),
-        graph: Some(graph_proto(graph, options.versions)?),
+        graph: Some(graph_message(graph, options.versions.opset())?),
         opset_import: vec![OperatorSetIdProto {
             domain: Some(String::new()),
             version: Some(options.versions.opset()),
@@ -64,10 +64,14 @@ pub(super) fn tensor_proto(name: &str, tensor: &Tensor) -> TensorProto {
     }
 }
 
-fn graph_proto(graph: &Graph, versions: Versions) -> Result<GraphProto, SpellError> {
+/// A graph as a message, spelled for `opset`.
+///
+/// # Errors
+/// Operators or types that the operator set does not have.
+pub fn graph_message(graph: &Graph, opset: i64) -> Result<GraphProto, SpellError> {
     let taken = HashSet::new();
     let names = names(graph, &taken);
-    let spelled = spell(graph, versions.opset(), &names, &taken)?;
+    let spelled = spell(graph, opset, &names, &taken)?;
     let port = |id: &ValueId| port(&names[id.index()], &graph.value(*id).ty);
     Ok(GraphProto {
         node: spelled.nodes,
@@ -82,7 +86,7 @@ fn graph_proto(graph: &Graph, versions: Versions) -> Result<GraphProto, SpellErr
 
 /// What nodes make for other nodes alone. Its types are written so that a reader need not infer them.
 fn inner_values(graph: &Graph) -> Vec<ValueId> {
-    let made = graph.nodes().iter().map(|node| node.output);
+    let made = graph.nodes().iter().flat_map(|node| &node.outputs).copied();
     made.filter(|id| !graph.outputs().contains(id)).collect()
 }
 
@@ -95,6 +99,7 @@ fn type_proto(ty: &TensorType) -> TypeProto {
     let dim = ty.shape.iter().map(|dim| match dim {
         Dim::Fixed(n) => DimensionProto { dim_value: Some(*n as i64), dim_param: None },
         Dim::Symbol(name) => DimensionProto { dim_value: None, dim_param: Some(name.to_string()) },
+        Dim::Unknown => DimensionProto::default(),
     });
     TypeProto {
         tensor_type: Some(TensorTypeProto {

@@ -10,8 +10,11 @@ use std::sync::Arc;
 use rten::{LoadErrorKind, Model, ModelOptions, NodeId, RunOptions, ThreadPool, ValueOrView};
 
 use super::error::RuntimeError;
+use super::iteration::HostIteration;
 use super::provider::Provider;
-use super::{BoundRun, Engine, EngineInfo, InputSet, NodePlacement, Session, bound_set, contain};
+use super::{
+    BoundRun, CarriedValue, Engine, EngineInfo, InputSet, Iteration, NodePlacement, Session, bound_set, contain,
+};
 use crate::tensor::{DType, Tensor};
 
 mod sign;
@@ -150,6 +153,14 @@ impl Session for EmbeddedSession {
         outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError> {
         contain(|| Ok(Box::new(self.bind_contained(sets, outputs)?) as Box<dyn BoundRun>), run_error)
+    }
+
+    fn iterate<'s>(
+        &'s mut self,
+        carried: Vec<CarriedValue>,
+        outputs: &[&str],
+    ) -> Result<Box<dyn Iteration + 's>, RuntimeError> {
+        Ok(Box::new(HostIteration::new(self, carried, outputs)))
     }
 
     fn placements(&self) -> Result<Option<Vec<NodePlacement>>, RuntimeError> {

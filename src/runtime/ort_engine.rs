@@ -15,6 +15,7 @@ use super::{Engine, EngineInfo, Session, contain};
 use crate::onnx::messages::ModelProto;
 
 mod failure;
+mod iteration;
 mod process;
 mod providers;
 mod raw;

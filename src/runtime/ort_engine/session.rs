@@ -4,9 +4,12 @@ use ort::memory::{Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, OutputSelector, RunOptions, SessionInputValue};
 use ort::value::{DynTensor, DynValue};
 
+use super::iteration::OrtIteration;
 use super::{NAME, OrtEngine, failure, providers, raw, values, written};
 use crate::runtime::error::RuntimeError;
-use crate::runtime::{BoundRun, InputSet, NodePlacement, Session, bound_set, contain};
+use crate::runtime::{
+    BoundRun, CarriedValue, InputSet, Iteration, NodePlacement, Session, bound_set, contain,
+};
 use crate::tensor::Tensor;
 
 /// Key of the number that a run's CUDA graph is kept under, and the number that stands for none
@@ -16,8 +19,8 @@ const NO_CUDA_GRAPH: &str = "-1";
 
 /// Implements [`Session`] over `ort`'s.
 pub(super) struct OrtSession {
-    inner: ort::session::Session,
-    engine: OrtEngine,
+    pub(super) inner: ort::session::Session,
+    pub(super) engine: OrtEngine,
     /// The model; `None` where the provider takes the host's memory, for which ONNX Runtime inserts no copies.
     copied: Option<Vec<u8>>,
 }
@@ -81,18 +84,23 @@ impl OrtSession {
             binding.bind_input(*name, &values::owned_input(tensor)?)?;
         }
         binding.synchronize_inputs()?;
-        let allocator = match providers::device(self.engine.provider) {
-            Some(device) => {
-                let memory = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)?;
-                Allocator::new(&self.inner, memory)?
-            }
-            None => Allocator::default(),
-        };
+        let allocator = self.allocator()?;
         for (name, tensor) in outputs.iter().zip(found) {
             let place = DynTensor::new(&allocator, values::element_type(tensor), tensor.shape())?;
             binding.bind_output(*name, place)?;
         }
         Ok(binding)
+    }
+
+    /// Of the memory that the provider computes in.
+    pub(super) fn allocator(&self) -> ort::Result<Allocator> {
+        match providers::device(self.engine.provider) {
+            Some(device) => {
+                let memory = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)?;
+                Allocator::new(&self.inner, memory)
+            }
+            None => Ok(Allocator::default()),
+        }
     }
 
     fn run_contained(
@@ -119,7 +127,11 @@ impl OrtSession {
     }
 
     /// Checks names before `ort` does, which would panic at an empty one.
-    fn check_names(&self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<(), RuntimeError> {
+    pub(super) fn check_names(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        outputs: &[&str],
+    ) -> Result<(), RuntimeError> {
         let failed = |message: String| Err(RuntimeError::Run { engine: NAME, message });
         let known = |name: &str| self.inner.outputs().iter().any(|out| out.name() == name);
         if let Some(name) = outputs.iter().find(|name| !known(name)) {
@@ -149,6 +161,14 @@ impl Session for OrtSession {
         outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError> {
         contain(|| Ok(Box::new(self.bind_contained(sets, outputs)?) as Box<dyn BoundRun>), panicked)
+    }
+
+    fn iterate<'s>(
+        &'s mut self,
+        carried: Vec<CarriedValue>,
+        outputs: &[&str],
+    ) -> Result<Box<dyn Iteration + 's>, RuntimeError> {
+        contain(|| Ok(Box::new(OrtIteration::new(self, carried, outputs)?) as Box<dyn Iteration>), panicked)
     }
 
     fn placements(&self) -> Result<Option<Vec<NodePlacement>>, RuntimeError> {
