@@ -16,8 +16,8 @@ mod run;
 pub mod stats;
 
 pub use arms::{ArmError, PeerProcess};
-pub use environment::{BUSY, Environment, Gpu};
 pub use data::loss;
+pub use environment::{BUSY, Environment, Gpu};
 pub use memory::{Layout, layout};
 pub use plan::Plan;
 pub use results::Results;

@@ -112,7 +112,9 @@ fn peer_arm(
         Ok((arm, outputs))
     });
     match loaded {
-        Ok((arm, outputs)) => entrant.judge(Box::new(arm), expected.check(&outputs, expected.as_published(loss))),
+        Ok((arm, outputs)) => {
+            entrant.judge(Box::new(arm), expected.check(&outputs, expected.as_published(loss)))
+        }
         Err(error) => entrant.end(Status::Failed, error.to_string()),
     }
     entrant
@@ -126,9 +128,7 @@ fn model(loss: &Loss, lowering: Lowering) -> Result<Vec<u8>, String> {
 }
 
 fn engine(cell: &Cell, setup: &Setup, cuda_graph: bool) -> Result<OrtEngine, CellError> {
-    let mut options = OrtOptions::default();
-    options.threads = Some(cell.threads);
-    options.cuda_graph = cuda_graph;
+    let options = OrtOptions { threads: Some(cell.threads), cuda_graph, ..OrtOptions::default() };
     OrtEngine::open(&setup.library, cell.provider, options).map_err(CellError::Runtime)
 }
 

@@ -70,9 +70,12 @@ impl Expected {
     ///
     /// # Errors
     /// What is off, with the figures.
-    pub fn check(&self, outputs: &[(String, Tensor)], allowed: Tolerance) -> Result<Numerics, (Numerics, String)> {
-        let mut found =
-            Numerics { loss: None, worst_row: 0.0, tolerance: allowed.row, rows: self.rows };
+    pub fn check(
+        &self,
+        outputs: &[(String, Tensor)],
+        allowed: Tolerance,
+    ) -> Result<Numerics, (Numerics, String)> {
+        let mut found = Numerics { loss: None, worst_row: 0.0, tolerance: allowed.row, rows: self.rows };
         let mut problems = Vec::new();
         for (name, got) in outputs {
             let Some(want) = self.evaluation.output(name) else {
@@ -83,7 +86,10 @@ impl Expected {
                 let deviation = self.gradient(name, got, want, allowed);
                 found.worst_row = found.worst_row.max(deviation);
                 if deviation.is_nan() || deviation > allowed.row {
-                    problems.push(format!("a row of {name} is {deviation:.1e} off ({:.1e} allowed)", allowed.row));
+                    problems.push(format!(
+                        "a row of {name} is {deviation:.1e} off ({:.1e} allowed)",
+                        allowed.row
+                    ));
                 }
             } else if self.complete {
                 let deviation = compare(&got.to_f64_vec(), want, 1, None, got.dtype()).whole;
@@ -104,7 +110,8 @@ impl Expected {
 
     fn gradient(&self, name: &str, got: &Tensor, want: &[f64], allowed: Tolerance) -> f64 {
         let width = want.len() / self.rows.max(1);
-        if got.shape().first().is_none_or(|rows| *rows < self.rows) || got.len() % width.max(1) != 0 {
+        if got.shape().first().is_none_or(|rows| *rows < self.rows) || !got.len().is_multiple_of(width.max(1))
+        {
             return f64::INFINITY;
         }
         let want: Vec<f64> = want.iter().map(|value| value * self.scale).collect();

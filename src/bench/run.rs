@@ -90,8 +90,8 @@ pub fn run(
         match measure_cell(cell, &loss, layout, plan.budget, setup, stop, &mut progress) {
             Ok(mut done) => {
                 done.seconds = start.elapsed().as_secs_f64();
-                results.warnings.extend(warnings(&done));
                 results.cells.push(done);
+                results.warnings = warnings(results);
             }
             Err(CellError::Stopped) => break,
             Err(CellError::Runtime(error)) => return Err(error.into()),
@@ -160,7 +160,20 @@ pub fn memory(plan: &Plan, provider: Provider) -> u64 {
     plan.budget.memory.or(free.map(share)).unwrap_or(u64::MAX)
 }
 
-fn warnings(cell: &CellResult) -> Option<String> {
-    let others = cell.others_cpu.filter(|share| *share > BUSY)?;
-    Some(format!("{}: other programs took {:.0} % of the processors while it was measured", cell.id, others * 100.0))
+/// What was known at the start, and what others did meanwhile.
+fn warnings(results: &Results) -> Vec<String> {
+    let mut warnings = results.environment.warnings();
+    let busy = |cell: &&CellResult| cell.others_cpu.is_some_and(|share| share > BUSY);
+    let cells: Vec<&CellResult> = results.cells.iter().filter(busy).collect();
+    let most = cells.iter().filter_map(|cell| cell.others_cpu).fold(0.0, f64::max);
+    if !cells.is_empty() {
+        warnings.push(format!(
+            "other programs took up to {:.0} % of the processors while {} of {} cells were measured; stop them and \
+             measure again",
+            most * 100.0,
+            cells.len(),
+            results.cells.len()
+        ));
+    }
+    warnings
 }

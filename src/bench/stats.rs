@@ -152,14 +152,14 @@ mod tests {
     #[test]
     fn the_interval_covers_the_true_median_about_as_often_as_it_says() {
         let mut rng = Rng::with_seed(1);
-        let trials = 200;
+        let trials = 60;
         let covered = (0..trials).filter(|_| {
-            let summary = Summary::of(&series(&mut rng, 30, 0.05, 0.02)).unwrap();
+            let summary = Summary::of(&series(&mut rng, 20, 0.05, 0.02)).unwrap();
             summary.low <= 1.0 && 1.0 <= summary.high
         });
-        // 95 % of 200 is 190, with a standard deviation of 3; percentile intervals of a median fall somewhat short.
+        // 95 % of 60 is 57, with a standard deviation of 1.7; percentile intervals of a median fall somewhat short.
         let covered = covered.count();
-        assert!((176..=200).contains(&covered), "{covered} of {trials}");
+        assert!((51..=60).contains(&covered), "{covered} of {trials}");
     }
 
     #[test]

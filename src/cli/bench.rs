@@ -101,7 +101,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         return Ok(Exit::Interrupted);
     }
     match baseline {
-        Some(base) => judge(&base, &results, Some(&plan), args.max_regression, args.force, Some(&args.output)),
+        Some(base) => {
+            judge(&base, &results, Some(&plan), args.max_regression, args.force, Some(&args.output))
+        }
         None => Ok(Exit::Good),
     }
 }
@@ -155,7 +157,8 @@ fn peers(args: &Args) -> Result<Rc<RefCell<PeerProcess>>, String> {
 /// Revision of the working directory.
 fn revision() -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        let output =
+            Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
         String::from_utf8(output.stdout).ok()
     };
     let revision = git(&["rev-parse", "HEAD"])?;
@@ -173,7 +176,9 @@ fn begin(args: &Args, plan: &Plan, source: &str, setup: &Setup) -> Result<Result
     let before = read_results(&path.display().to_string())?;
     if before.plan_sha256 != fresh.plan_sha256 {
         let path = path.display();
-        return Err(Failure::usage(format!("{path} is of another plan, or of this one before it was changed; leave out --resume")));
+        return Err(Failure::usage(format!(
+            "{path} is of another plan, or of this one before it was changed; leave out --resume"
+        )));
     }
     let differences = before.environment.differences(&fresh.environment);
     if !differences.is_empty() {
@@ -206,7 +211,9 @@ fn measure(
         match event {
             bench::Event::Cell(index, name) => progress.cell(index, &name),
             bench::Event::Measuring(share) => progress.share(share),
-            bench::Event::Done(results) => write_json(&args.output, results).map_err(|failure| failure.message)?,
+            bench::Event::Done(results) => {
+                write_json(&args.output, results).map_err(|failure| failure.message)?
+            }
         }
         Ok(())
     })?;

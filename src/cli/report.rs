@@ -63,7 +63,10 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         return judge(base, head, None, args.max_regression, args.force, None);
     }
     let [results] = all.as_slice() else {
-        return Err(Failure::usage(format!("a report is of one file, and {} were given; --compare takes two", all.len())));
+        return Err(Failure::usage(format!(
+            "a report is of one file, and {} were given; --compare takes two",
+            all.len()
+        )));
     };
     let text = match args.format {
         Format::Markdown => report::markdown(results),
@@ -93,7 +96,7 @@ pub fn judge(
     directory: Option<&Path>,
 ) -> Result<Exit, Failure> {
     let comparison = report::compare(base, head, plan, max_regression, force);
-    let comparison = comparison.map_err(|refusal| Failure::usage(format!("{refusal} with --force")))?;
+    let comparison = comparison.map_err(|refusal| Failure::usage(format!("{refusal}, or use --force")))?;
     let text = report::comparison_markdown(&comparison);
     say(&text);
     if let Some(directory) = directory {

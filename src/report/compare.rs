@@ -61,7 +61,10 @@ pub struct Comparison {
 
 /// Why two results are not compared at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the results come from different machines ({0}); their times say nothing of the program; compare on one machine, or force it")]
+#[error(
+    "the results come from different machines ({0}), so their times do not compare the programs; measure both on one \
+     machine"
+)]
 pub struct Refusal(String);
 
 /// Compares `head` with `base`. `max_regression` is how much slower an arm may be where `plan` has no threshold of its
@@ -89,7 +92,8 @@ pub fn compare(
         for (which, cell) in [("baseline", before), ("head", cell)] {
             if let Some(share) = cell.others_cpu.filter(|share| *share > BUSY) {
                 let percent = share * 100.0;
-                let note = format!("{}: other programs took {percent:.0} % of the processors ({which})", cell.id);
+                let note =
+                    format!("{}: other programs took {percent:.0} % of the processors ({which})", cell.id);
                 comparison.unfit.push(note);
             }
         }

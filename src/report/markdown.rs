@@ -98,14 +98,16 @@ fn environment(out: &mut String, results: &Results) {
     parts.extend(e.cuda.iter().map(|version| format!("CUDA {version}")));
     parts.extend(e.peers.clone());
     parts.extend(e.git.iter().map(|revision| format!("revision {revision}")));
-    line(out, format_args!("{}. Started {} with ibgraph {}.\n", parts.join("; "), results.started, results.ibgraph));
+    line(
+        out,
+        format_args!("{}. Started {} with ibgraph {}.\n", parts.join("; "), results.started, results.ibgraph),
+    );
 }
 
 /// Cells that differ in their sizes only.
 fn groups(results: &Results) -> Vec<Vec<&CellResult>> {
-    let key = |cell: &CellResult| {
-        (cell.loss.clone(), cell.dtype.clone(), cell.provider.clone(), cell.threads)
-    };
+    let key =
+        |cell: &CellResult| (cell.loss.clone(), cell.dtype.clone(), cell.provider.clone(), cell.threads);
     let mut groups: Vec<Vec<&CellResult>> = Vec::new();
     for cell in &results.cells {
         match groups.iter_mut().find(|group| key(group[0]) == key(cell)) {
@@ -124,7 +126,8 @@ fn table(out: &mut String, cells: &[&CellResult]) {
         }
     }
     let first = cells[0];
-    let threads = if first.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", first.threads) };
+    let threads =
+        if first.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", first.threads) };
     line(out, format_args!("## {}, {}, {}, {threads}\n", first.loss, first.dtype, first.provider));
     let unit = UNITS.into_iter().find(|unit| arms.contains(unit));
     if let Some(unit) = unit {
@@ -134,7 +137,8 @@ fn table(out: &mut String, cells: &[&CellResult]) {
     line(out, format_args!("|---:|---:|---:|---:|{}", "---:|".repeat(arms.len())));
     for cell in cells {
         let base = unit.and_then(|unit| cell.arm(unit)).and_then(ArmResult::median);
-        let times: Vec<String> = arms.iter().map(|arm| time(cell.arm(arm), base, unit == Some(arm))).collect();
+        let times: Vec<String> =
+            arms.iter().map(|arm| time(cell.arm(arm), base, unit == Some(arm))).collect();
         let moves = crate::bench::plan::format_bytes(cell.bytes);
         let (n, c, d) = (cell.rows, cell.classes, cell.features);
         line(out, format_args!("| {n} | {c} | {d} | {moves} | {} |", times.join(" | ")));
@@ -174,7 +178,8 @@ fn left_out(out: &mut String, results: &Results) {
         }
     }
     for (reason, cells) in reasons {
-        let cells = if cells.len() == results.cells.len() { "every cell".to_owned() } else { cells.join("; ") };
+        let cells =
+            if cells.len() == results.cells.len() { "every cell".to_owned() } else { cells.join("; ") };
         line(out, format_args!("- {reason} ({cells})"));
     }
 }

@@ -13,7 +13,8 @@ use super::error::RuntimeError;
 use super::iteration::HostIteration;
 use super::provider::Provider;
 use super::{
-    BoundRun, CarriedValue, Engine, EngineInfo, InputSet, Iteration, NodePlacement, Session, bound_set, contain,
+    BoundRun, CarriedValue, Engine, EngineInfo, InputSet, Iteration, NodePlacement, Session, bound_set,
+    contain,
 };
 use crate::tensor::{DType, Tensor};
 
@@ -97,11 +98,7 @@ struct EmbeddedSession {
 }
 
 impl EmbeddedSession {
-    fn bind_contained(
-        &self,
-        sets: &[InputSet],
-        outputs: &[&str],
-    ) -> Result<EmbeddedRun<'_>, RuntimeError> {
+    fn bind_contained(&self, sets: &[InputSet], outputs: &[&str]) -> Result<EmbeddedRun<'_>, RuntimeError> {
         let mut bound = EmbeddedRun {
             session: self,
             sets: Vec::with_capacity(sets.len()),

@@ -106,7 +106,7 @@ impl PeerProcess {
     fn last_words(&self) -> String {
         let text = fs::read_to_string(self.dir.path().join("messages.txt")).unwrap_or_default();
         let text = text.trim();
-        let start = (0..text.len()).rev().take(SHOWN).filter(|at| text.is_char_boundary(*at)).last();
+        let start = (text.len().saturating_sub(SHOWN)..text.len()).find(|at| text.is_char_boundary(*at));
         start.map_or(String::new(), |start| format!(": {}", &text[start..]))
     }
 
@@ -184,14 +184,16 @@ impl Arm for PeerArm {
     fn compute(&mut self, _: &Inputs) -> Result<Vec<(String, Tensor)>, ArmError> {
         let file = self.process.borrow().dir.path().join("outputs.bin");
         let answer = self.ask(&json!({"op": "compute", "arm": self.peer.name(), "file": file}))?;
-        let bytes = fs::read(&file).map_err(|e| ArmError::new(format!("cannot read {}: {e}", file.display())))?;
+        let bytes =
+            fs::read(&file).map_err(|e| ArmError::new(format!("cannot read {}: {e}", file.display())))?;
         let outputs: Vec<(String, Vec<usize>)> = serde_json::from_value(answer["outputs"].clone())
             .map_err(|error| ArmError::new(format!("the peer's list of outputs: {error}")))?;
         let mut rest = bytes.as_slice();
         let mut tensors = Vec::new();
         for (name, shape) in outputs {
             let size = shape.iter().product::<usize>() * DType::F64.size_of();
-            let (own, others) = rest.split_at_checked(size).ok_or_else(|| ArmError::new("outputs are cut off"))?;
+            let (own, others) =
+                rest.split_at_checked(size).ok_or_else(|| ArmError::new("outputs are cut off"))?;
             let tensor = Tensor::from_le_bytes(DType::F64, shape, own);
             tensors.push((name, tensor.map_err(|error| ArmError::new(error.to_string()))?));
             rest = others;

@@ -45,7 +45,8 @@ impl CpuClock {
     /// Reads the clocks; `children` are process ids that count as our own. `None` where the system does not tell.
     pub fn now(children: &[u32]) -> Option<Self> {
         let text = fs::read_to_string("/proc/stat").ok()?;
-        let fields: Vec<u64> = text.lines().next()?.split_whitespace().skip(1).map_while(|f| f.parse().ok()).collect();
+        let fields: Vec<u64> =
+            text.lines().next()?.split_whitespace().skip(1).map_while(|f| f.parse().ok()).collect();
         // user nice system idle iowait irq softirq steal; what guests use is in user already (man 5 proc).
         let [user, nice, system, idle, iowait, irq, softirq, steal] = *fields.first_chunk::<8>()?;
         let busy = user + nice + system + irq + softirq + steal;

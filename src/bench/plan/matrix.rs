@@ -16,7 +16,11 @@ const MOST_CELLS: usize = 10_000;
 const LARGEST_AXIS: usize = i32::MAX as usize;
 
 /// Every combination that no exclusion fits, with the arms that are left, in the order of the lists.
-pub(super) fn expand(reader: &Reader, source: &Source, exclude: &[CellPattern]) -> Result<Vec<Cell>, SpecError> {
+pub(super) fn expand(
+    reader: &Reader,
+    source: &Source,
+    exclude: &[CellPattern],
+) -> Result<Vec<Cell>, SpecError> {
     let axes = Axes::read(reader, source)?;
     let arms = reader.arms(source)?;
     if axes.count().is_none_or(|count| count > MOST_CELLS) {
@@ -35,7 +39,8 @@ pub(super) fn expand(reader: &Reader, source: &Source, exclude: &[CellPattern]) 
     }
     cells.retain(|cell| !cell.arms.is_empty());
     if cells.is_empty() {
-        let message = "the matrix is empty: `exclude` leaves no cell with an arm; remove an exclusion".to_owned();
+        let message =
+            "the matrix is empty: `exclude` leaves no cell with an arm; remove an exclusion".to_owned();
         return Err(reader.whole(message));
     }
     Ok(cells)
@@ -141,7 +146,12 @@ fn vary<T>(cells: &[Cell], values: &[T], set: impl Fn(&mut Cell, &T)) -> Vec<Cel
     cells.iter().flat_map(each).collect()
 }
 
-fn sizes(reader: &Reader, what: &str, given: &[Spanned<usize>], least: usize) -> Result<Vec<usize>, SpecError> {
+fn sizes(
+    reader: &Reader,
+    what: &str,
+    given: &[Spanned<usize>],
+    least: usize,
+) -> Result<Vec<usize>, SpecError> {
     let mut sizes = Vec::new();
     for size in given {
         if size.value < least || size.value > LARGEST_AXIS {

@@ -24,7 +24,8 @@ pub struct CellPattern {
 impl CellPattern {
     /// Whether the pattern fits an arm of a cell. The name of a lowering fits its CUDA graph too.
     pub fn matches(&self, cell: &Cell, arm: &str) -> bool {
-        self.matches_cell(cell) && fits(&self.arms, |a| arm == a || arm.strip_suffix("+cuda-graph") == Some(a.as_str()))
+        self.matches_cell(cell)
+            && fits(&self.arms, |a| arm == a || arm.strip_suffix("+cuda-graph") == Some(a.as_str()))
     }
 
     /// Whether the pattern fits a cell, whatever the arm.

@@ -2,8 +2,15 @@
 
 use crate::tensor::DType;
 
-const UNITS: [(&str, f64); 7] =
-    [("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("B", 1.0)];
+const UNITS: [(&str, f64); 7] = [
+    ("KiB", 1024.0),
+    ("MiB", 1048576.0),
+    ("GiB", 1073741824.0),
+    ("kB", 1e3),
+    ("MB", 1e6),
+    ("GB", 1e9),
+    ("B", 1.0),
+];
 
 /// `2 GB`, `512 MiB`, `100 B` in bytes.
 ///
@@ -40,7 +47,13 @@ pub fn format_bytes(bytes: u64) -> String {
     match scaled {
         Some((unit, size)) => {
             let value = bytes as f64 / size;
-            let digits = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+            let digits = if value >= 100.0 {
+                0
+            } else if value >= 10.0 {
+                1
+            } else {
+                2
+            };
             format!("{value:.digits$} {unit}")
         }
         None => format!("{bytes} B"),

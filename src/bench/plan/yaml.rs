@@ -113,14 +113,17 @@ pub(super) fn read(file: &str, text: &str) -> Result<Plan, SpecError> {
     })
 }
 
-/// serde names the keys that it knows; the nearest of them is what was meant.
+/// The reader's message without the place, which stands before it; where it lists the keys that it knows, with the one
+/// that was probably meant.
 fn with_suggestion(message: &str) -> String {
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    match quoted.split_first() {
-        Some((unknown, known)) if message.contains("unknown field") && !known.is_empty() => {
-            format!("unknown key `{unknown}`{}", suggest(unknown, known))
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let unknown = message.split('`').nth(1).filter(|_| message.contains("unknown field"));
+    match unknown.zip(message.split_once("expected one of ")) {
+        Some((unknown, (_, known))) => {
+            let known: Vec<&str> = known.split(", ").map(|key| key.trim_matches('`')).collect();
+            format!("unknown key `{unknown}`{}", suggest(unknown, &known))
         }
-        _ => message.to_owned(),
+        None => message.to_owned(),
     }
 }
 
@@ -176,16 +179,15 @@ impl Reader<'_> {
         known: &[(&str, T)],
     ) -> Result<T, SpecError> {
         let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
-        known
-            .iter()
-            .find(|(n, _)| *n == name.value)
-            .map(|(_, value)| *value)
-            .ok_or_else(|| self.wrong(name, format!("no {what} `{}`{}", name.value, suggest(&name.value, &names))))
+        known.iter().find(|(n, _)| *n == name.value).map(|(_, value)| *value).ok_or_else(|| {
+            self.wrong(name, format!("no {what} `{}`{}", name.value, suggest(&name.value, &names)))
+        })
     }
 
     fn pattern(&self, pattern: &CellPattern, place: &Location) -> Result<CellPattern, SpecError> {
         let lowerings = Lowering::ALL.map(Lowering::name);
-        let arms: Vec<&str> = lowerings.into_iter().chain(Peer::ALL.map(Peer::name)).chain(["copy"]).collect();
+        let arms: Vec<&str> =
+            lowerings.into_iter().chain(Peer::ALL.map(Peer::name)).chain(["copy"]).collect();
         let graphs: Vec<String> = lowerings.map(|l| format!("{l}+cuda-graph")).into();
         let arms: Vec<&str> = arms.into_iter().chain(graphs.iter().map(String::as_str)).collect();
         let checks = [
@@ -203,12 +205,8 @@ impl Reader<'_> {
     }
 
     fn budget(&self, source: &BudgetSource) -> Result<Budget, SpecError> {
-        let mut budget = Budget {
-            cell: std::time::Duration::from_secs(4),
-            precision: 0.02,
-            memory: None,
-            samples: 400,
-        };
+        let mut budget =
+            Budget { cell: std::time::Duration::from_secs(4), precision: 0.02, memory: None, samples: 400 };
         if let Some(cell) = &source.cell {
             if !(0.01..=3600.0).contains(&cell.value) {
                 return Err(self.wrong(cell, "the budget of a cell is 0.01 to 3600 seconds".to_owned()));

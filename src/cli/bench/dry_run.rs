@@ -12,7 +12,8 @@ pub fn run(plan: &Plan) -> Result<Exit, Failure> {
     for cell in &plan.cells {
         let arms: Vec<String> = cell.arms.iter().map(ToString::to_string).collect();
         let loss = bench::loss(cell).map_err(|m| Failure::usage(format!("{}: {m}", cell.id())))?;
-        let layout = layout(cell, &loss, cache(cell.provider), memory(plan, cell.provider)).map_err(Failure::usage)?;
+        let layout =
+            layout(cell, &loss, cache(cell.provider), memory(plan, cell.provider)).map_err(Failure::usage)?;
         let cold = if layout.cold { "" } else { ", which may stay in the cache" };
         say(format!(
             "  {:<44} moves {} a run, {} sets{cold}, about {} of memory\n    {}",
