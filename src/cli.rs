@@ -5,8 +5,11 @@ mod check;
 mod emit;
 mod exit;
 mod explain;
+mod graft;
+mod inspect;
 mod loss_args;
 mod losses;
+mod model;
 mod numbers;
 mod output;
 mod progress;
@@ -37,6 +40,8 @@ or provider is not there; 4 a comparison is inconclusive; 130 interrupted.";
 #[derive(Debug, Subcommand)]
 enum Command {
     Emit(Box<emit::Args>),
+    Graft(Box<graft::Args>),
+    Inspect(inspect::Args),
     Check(check::Args),
     Bench(bench::Args),
     Report(report::Args),
@@ -52,6 +57,8 @@ enum Command {
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Emit(args) => emit::run(*args),
+        Command::Graft(args) => graft::run(*args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Check(args) => check::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => report::run(args),
