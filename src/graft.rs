@@ -8,7 +8,9 @@ mod attach;
 mod discover;
 mod flow;
 mod names;
+mod training;
 
 pub use attach::{AttachError, Attached, Kind, METADATA, Plan, attach};
 pub use discover::{DiscoverError, Head, Place, Wishes, discover};
 pub use names::Names;
+pub use training::{Selection, Training, TrainingError, TrainingPlan, training};

@@ -18,10 +18,10 @@ use crate::onnx::{Delta, Host, NEWEST_OPSET, OLDEST_OPSET, SpellError, graph_mes
 
 mod casts;
 mod ports;
-mod rename;
+pub(super) mod rename;
 
 use casts::Casts;
-use ports::{features, labels};
+pub(super) use ports::{features, labels};
 use rename::Renamer;
 
 /// Key of the graft's description in `metadata_props`.
@@ -29,7 +29,7 @@ pub const METADATA: &str = "ibgraph.graft";
 /// Version of the description.
 const FORMAT: u32 = 1;
 /// What inner values and nodes of ours are called, before the name that the lowering gives them.
-const PREFIX: &str = "ibgraph/";
+pub(super) const PREFIX: &str = "ibgraph/";
 /// First IR version in which an initializer need not be an input too.
 const FREE_INITIALIZERS: i64 = 4;
 
@@ -127,16 +127,7 @@ pub enum AttachError {
 /// # Errors
 /// Models whose operator set cannot express the loss, and values that are not what the loss takes.
 pub fn attach(host: &Host<'_>, head: &Head, plan: Plan<'_>) -> Result<Attached, AttachError> {
-    if host.metadata(METADATA).is_some() {
-        return Err(AttachError::Grafted);
-    }
-    let opset = host.opset().ok_or(AttachError::NoOpset)?;
-    if opset > NEWEST_OPSET {
-        return Err(AttachError::Newer(opset));
-    }
-    if opset < OLDEST_OPSET {
-        return Err(AttachError::Older(opset));
-    }
+    let opset = checked_opset(host)?;
     let graph = graph_message(plan.graph, opset).map_err(|error| AttachError::Spell { opset, error })?;
     let features = features(head, plan.loss)?;
     let labels = labels(host, plan.labels)?;
@@ -161,6 +152,18 @@ pub fn attach(host: &Host<'_>, head: &Head, plan: Plan<'_>) -> Result<Attached, 
     }
     delta.metadata = vec![(METADATA.to_owned(), description(plan, &outside)?)];
     Ok(Attached { delta, names: outside })
+}
+
+/// The operator set to write for, of a model without a graft.
+pub(super) fn checked_opset(host: &Host<'_>) -> Result<i64, AttachError> {
+    if host.metadata(METADATA).is_some() {
+        return Err(AttachError::Grafted);
+    }
+    match host.opset().ok_or(AttachError::NoOpset)? {
+        opset if opset > NEWEST_OPSET => Err(AttachError::Newer(opset)),
+        opset if opset < OLDEST_OPSET => Err(AttachError::Older(opset)),
+        opset => Ok(opset),
+    }
 }
 
 /// The names of all values of the lowered graph in the classifier.

@@ -41,6 +41,11 @@ impl Names {
         self.taken.contains(name)
     }
 
+    /// All of them, in no order.
+    pub fn into_all(self) -> impl Iterator<Item = String> {
+        self.taken.into_iter()
+    }
+
     fn take(&mut self, name: &str) {
         if !name.is_empty() {
             self.taken.insert(name.to_owned());
