@@ -7,6 +7,8 @@
 mod attach;
 mod discover;
 mod flow;
+#[cfg(test)]
+mod models;
 mod names;
 mod training;
 

@@ -15,7 +15,7 @@ pub enum Exit {
     CheckFailed = 1,
     /// A comparison that shows neither, or an environment that does not allow one.
     Inconclusive = 4,
-    /// The user asked for an end; what was measured until then is kept.
+    /// Ended by Ctrl-C, with what was done so far written: 128 and the number of SIGINT.
     Interrupted = 130,
 }
 

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use serde_json::json;
 
 use super::discover::Head;
+use super::flow::Flow;
 use super::names::Names;
 use crate::graph::Graph;
 use crate::loss::Loss;
@@ -36,6 +37,8 @@ const FREE_INITIALIZERS: i64 = 4;
 /// What a graft adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
+    /// The loss alone, as the first output, for ONNX Runtime Training to differentiate.
+    Loss,
     /// The loss, and its gradients with respect to logits and features.
     LossGrad,
 }
@@ -44,6 +47,7 @@ impl Kind {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::Loss => "loss",
             Kind::LossGrad => "loss-grad",
         }
     }
@@ -51,6 +55,7 @@ impl Kind {
     /// Whether its outputs come before those that the classifier has.
     fn comes_first(self) -> bool {
         match self {
+            Kind::Loss => true,
             Kind::LossGrad => false,
         }
     }
@@ -145,7 +150,7 @@ pub fn attach(host: &Host<'_>, head: &Head, plan: Plan<'_>) -> Result<Attached, 
     }
     let casts = Casts::new(plan.loss, features, labels.as_ref(), &outside, &mut names);
     let renamer = Renamer::new(host, (head, features), inner(&graph, &outside, &casts, &mut names));
-    let mut delta = additions(host, &graph, plan.kind, &renamer);
+    let mut delta = additions(host, &graph, plan.kind, &outside, &renamer);
     casts.add(&mut delta, &renamer);
     if host.ir() < FREE_INITIALIZERS {
         rename::store_in_constants(&mut delta);
@@ -184,12 +189,16 @@ fn inner(
     all
 }
 
-fn additions(host: &Host<'_>, graph: &GraphProto, kind: Kind, renamer: &Renamer) -> Delta {
-    let known: Vec<&str> = host.graph().input.iter().filter_map(|port| port.name.as_deref()).collect();
-    let made: Vec<&str> =
-        host.graph().node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
-    let is_new = |port: &ValueInfoProto| {
-        port.name.as_deref().is_some_and(|name| !known.contains(&name) && !made.contains(&name))
+fn additions(
+    host: &Host<'_>,
+    graph: &GraphProto,
+    kind: Kind,
+    outside: &IndexMap<String, String>,
+    renamer: &Renamer,
+) -> Delta {
+    let flow = Flow::new(host);
+    let is_new = |port: &&ValueInfoProto| {
+        port.name.as_ref().and_then(|name| outside.get(name)).is_some_and(|theirs| !flow.has(theirs))
     };
     let ports = |ports: &[ValueInfoProto]| ports.iter().map(|port| renamer.port(port)).collect::<Vec<_>>();
     let outputs = ports(&graph.output);
@@ -200,7 +209,7 @@ fn additions(host: &Host<'_>, graph: &GraphProto, kind: Kind, renamer: &Renamer)
         outputs,
         nodes: graph.node.iter().map(|node| renamer.node(node)).collect(),
         initializers: graph.initializer.iter().map(|tensor| renamer.tensor(tensor)).collect(),
-        inputs: ports(&graph.input).into_iter().filter(is_new).collect(),
+        inputs: graph.input.iter().filter(is_new).map(|port| renamer.port(port)).collect(),
         value_info: ports(&graph.value_info),
         ..Delta::default()
     }
