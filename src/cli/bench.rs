@@ -188,14 +188,16 @@ fn begin(args: &Args, plan: &Plan, source: &str, setup: &Setup) -> Result<Result
     Ok(Results { cells: before.cells, warnings: before.warnings, started: before.started, ..fresh })
 }
 
+/// Set by the first Ctrl-C, which asks for an end after the current run; the second does not wait for it.
 fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
-    use signal_hook::consts::SIGINT;
-    use signal_hook::flag;
     let stop = Arc::new(AtomicBool::new(false));
-    // The first Ctrl-C asks for an end after the current run; the second does not wait for it.
-    flag::register_conditional_shutdown(SIGINT, Exit::Interrupted as i32, stop.clone())
-        .and_then(|_| flag::register(SIGINT, stop.clone()))
-        .map_err(|error| Failure::usage(format!("cannot watch for Ctrl-C: {error}")))?;
+    let asked = stop.clone();
+    let handler = move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|error| Failure::usage(format!("cannot catch Ctrl-C: {error}")))?;
     Ok(stop)
 }
 
