@@ -34,7 +34,7 @@ pub fn portable(loss: &Loss) -> Graph {
     portable::lower(loss)
 }
 
-/// The loss alone, [], in float32, as a graph that ONNX Runtime Training 1.19 differentiates. It has the inputs of
+/// The loss alone, [], all in float32, as a graph that ONNX Runtime Training 1.19 differentiates. It has the inputs of
 /// `loss.with_outputs(&["loss"])`.
 ///
 /// # Errors
