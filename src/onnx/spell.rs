@@ -12,6 +12,7 @@ use crate::graph::{Graph, Node, Op, ReduceOp, ValueId};
 use crate::tensor::{Tensor, TensorData};
 
 mod layers;
+mod old;
 
 /// First operator set in which every reduction takes its axes as an input.
 const AXES_AS_INPUT: i64 = 18;
@@ -35,6 +36,15 @@ pub struct Spelled {
 pub struct SpellError {
     operator: String,
     why: String,
+}
+
+impl SpellError {
+    fn too_old(operator: &str, needed: i64, opset: i64) -> Self {
+        let why = format!(
+            "needs opset {needed}, and this model has opset {opset}; convert it with onnx.version_converter"
+        );
+        Self { operator: operator.to_owned(), why }
+    }
 }
 
 /// Where the part of a graph starts that is to be spelled: what stands before is in a file already.
@@ -71,6 +81,7 @@ pub fn spell_from(
     names: &[String],
     taken: &HashSet<String>,
 ) -> Result<Spelled, SpellError> {
+    old::check_types(graph, opset)?;
     let taken = taken.iter().chain(names).cloned().collect();
     let mut speller = Speller { graph, opset, names, taken, extra: Vec::new() };
     let mut nodes = Vec::new();
@@ -102,6 +113,9 @@ impl Speller<'_> {
         let mut input: Vec<String> = node.inputs.iter().map(|id| self.name(*id)).collect();
         if node.op == Op::Stop {
             return self.stop(input, self.name(node.output()));
+        }
+        if let Some(nodes) = self.old(node, &input)? {
+            return Ok(nodes);
         }
         let mut attribute = Vec::new();
         match &node.op {
@@ -157,8 +171,7 @@ impl Speller<'_> {
         if self.opset < SEQUENCES {
             return Err(self.too_old("SequenceConstruct", SEQUENCES));
         }
-        let sequence = unused(&format!("{output}_sequence"), |n| self.taken.contains(n));
-        self.taken.insert(sequence.clone());
+        let sequence = self.inner(&output, "sequence");
         let zero = Tensor::new(vec![], TensorData::I64(vec![0]));
         let zero = self.extra("index_0", &zero.expect("a scalar has one element"));
         Ok(vec![
@@ -168,11 +181,7 @@ impl Speller<'_> {
     }
 
     fn too_old(&self, operator: &str, needed: i64) -> SpellError {
-        let why = format!(
-            "needs opset {needed}, and this model has opset {}; convert it with onnx.version_converter",
-            self.opset
-        );
-        SpellError { operator: operator.to_owned(), why }
+        SpellError::too_old(operator, needed, self.opset)
     }
 
     /// Name of an initializer that holds axes.
