@@ -74,6 +74,7 @@ pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
 pub fn emit_as(loss: &Loss, lowering: Lowering, versions: Versions) -> Result<Vec<u8>, EmitError> {
     let (loss, graph) = match lowering {
         Lowering::Portable => (loss.clone(), lower::portable(loss)),
+        Lowering::Direct => (loss.clone(), lower::direct(loss)),
         Lowering::Trainable => (alone(loss)?, lower::trainable(loss)?),
         Lowering::ExplicitBackward => (alone(loss)?, lower::explicit_backward(loss)?),
     };

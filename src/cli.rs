@@ -4,8 +4,11 @@ mod check;
 mod emit;
 mod exit;
 mod explain;
+mod graft;
+mod inspect;
 mod loss_args;
 mod losses;
+mod model;
 mod numbers;
 mod output;
 mod progress;
@@ -34,6 +37,8 @@ Exit codes: 0 good; 1 a check failed; 2 wrong use or broken input; 3 the asked-f
 #[derive(Debug, Subcommand)]
 enum Command {
     Emit(Box<emit::Args>),
+    Graft(Box<graft::Args>),
+    Inspect(inspect::Args),
     Check(check::Args),
     Losses(losses::Args),
     Explain(explain::Args),
@@ -47,6 +52,8 @@ enum Command {
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Emit(args) => emit::run(*args),
+        Command::Graft(args) => graft::run(*args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Check(args) => check::run(args),
         Command::Losses(args) => losses::run(args),
         Command::Explain(args) => explain::run(args),

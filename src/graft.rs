@@ -4,6 +4,11 @@
 //! [`crate::onnx::splice`] puts into the classifier's bytes. Invariant: a name that the classifier has is never given
 //! to anything else.
 
+mod attach;
+mod discover;
+mod flow;
 mod names;
 
+pub use attach::{AttachError, Attached, Kind, METADATA, Plan, attach};
+pub use discover::{DiscoverError, Head, Place, Wishes, discover};
 pub use names::Names;

@@ -25,6 +25,7 @@
 //! ```
 
 pub mod artifact;
+pub mod autodiff;
 pub mod check;
 pub mod cli;
 pub mod graft;

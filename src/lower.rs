@@ -3,6 +3,7 @@
 //! Third room of the flow. Every lowering takes a [`Loss`] and makes a [`Graph`] with the ports that the loss
 //! describes. Invariant: the graph verifies, and computes the loss within the tolerances of `docs/accuracy.md`.
 
+mod direct;
 mod labels;
 mod margin;
 mod portable;
@@ -23,6 +24,8 @@ pub enum Lowering {
     /// Forward and backward in the margin form: see [`portable`].
     #[default]
     Portable,
+    /// Op by op as published, with the backward that follows op by op: see [`direct`].
+    Direct,
     /// Forward alone, for ONNX Runtime Training to differentiate: see [`trainable`].
     Trainable,
     /// Forward for ONNX Runtime Training, with the compiled backward inside: see [`explicit_backward`].
@@ -32,6 +35,11 @@ pub enum Lowering {
 /// The portable lowering: the margin form in standard ONNX operators.
 pub fn portable(loss: &Loss) -> Graph {
     portable::lower(loss)
+}
+
+/// The direct lowering: the formula op by op as published, differentiated op by op. What a framework does.
+pub fn direct(loss: &Loss) -> Graph {
+    direct::lower(loss)
 }
 
 /// The loss alone, [], all in float32, as a graph that ONNX Runtime Training 1.19 differentiates. It has the inputs of

@@ -52,7 +52,7 @@ Examples:
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let versions = Versions::new(args.opset, args.ir_version).map_err(Failure::usage)?;
     let mut loss = args.loss.loss(args.dtype.into(), None)?;
-    if args.lowering != Lowering::Portable {
+    if matches!(args.lowering, Lowering::Trainable | Lowering::ExplicitBackward) {
         loss = args.loss.alone(&loss)?;
     }
     let bytes = artifact::emit_as(&loss, args.lowering, versions).map_err(Failure::usage)?;
@@ -61,7 +61,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         Target::File(_) => say(text),
     };
     if args.check {
-        let report = check_bytes(&bytes, &args.name(), &args.engine, None)?;
+        let report = check_bytes(&bytes, &args.output.name(), &args.engine, None)?;
         note(report.to_string());
         if !report.passed() {
             note("not written, because the check failed".to_owned());
@@ -78,7 +78,7 @@ fn summary(args: &Args, loss: &Loss, versions: Versions, size: usize) -> String 
         |ports: Vec<crate::loss::Port>| ports.into_iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
     format!(
         "wrote {}: {}, {} classes, {}, opset {}, {size} bytes\n  inputs:  {}\n  outputs: {}",
-        args.name(),
+        args.output.name(),
         loss.spec().name,
         loss.interface().classes,
         loss.interface().dtype,
@@ -86,14 +86,4 @@ fn summary(args: &Args, loss: &Loss, versions: Versions, size: usize) -> String 
         names(loss.inputs()),
         names(loss.outputs()),
     )
-}
-
-impl Args {
-    /// Name of the output for people.
-    fn name(&self) -> String {
-        match &self.output {
-            Target::Stdout => "standard output".to_owned(),
-            Target::File(path) => path.display().to_string(),
-        }
-    }
 }

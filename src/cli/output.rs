@@ -1,10 +1,15 @@
 //! Files written whole or not at all.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+
+mod sparse;
+
+use sparse::Sparse;
 
 /// Prints a line to standard output. A reader that has gone away (`| head`) is no error.
 pub fn say(text: impl Display) {
@@ -31,30 +36,46 @@ impl From<&str> for Target {
 }
 
 impl Target {
+    /// Its name for people.
+    pub fn name(&self) -> String {
+        match self {
+            Target::Stdout => "standard output".to_owned(),
+            Target::File(path) => path.display().to_string(),
+        }
+    }
+
     /// Writes all of `bytes`: to a temporary file beside the target, then renamed over it.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.write_with(&|out| out.write_all(bytes))
+    }
+
+    /// Writes what `write` writes, in the same way: wholly, or nothing changes.
+    pub fn write_with(&self, write: &Writes<'_>) -> Result<(), Failure> {
         match self {
             Target::Stdout => {
                 let mut out = io::stdout().lock();
-                out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| failure(Path::new("-"), &e))
+                write(&mut out).and_then(|()| out.flush()).map_err(|e| failure(Path::new("-"), &e))
             }
-            Target::File(path) => replace(path, bytes).map_err(|e| failure(path, &e)),
+            Target::File(path) => replace(path, write).map_err(|e| failure(path, &e)),
         }
     }
 }
+
+/// Something that writes a file's bytes.
+pub type Writes<'a> = dyn Fn(&mut dyn Write) -> io::Result<()> + 'a;
 
 fn failure(path: &Path, error: &io::Error) -> Failure {
     Failure::usage(format!("cannot write {}: {error}", path.display()))
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, write: &Writes<'_>) -> io::Result<()> {
     // A link keeps pointing where it does; a device or pipe is written to, never replaced.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if path.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name a file in it"));
     }
     if path.exists() && !path.is_file() {
-        return std::fs::write(&path, bytes);
+        return write(&mut File::options().write(true).open(&path)?);
     }
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -69,7 +90,9 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(directory)?;
-    file.write_all(bytes)?;
+    let mut out = Sparse::new(file.as_file_mut());
+    write(&mut out)?;
+    out.finish()?;
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|e| e.error)?;
     Ok(())

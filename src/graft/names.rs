@@ -20,13 +20,19 @@ impl Names {
 
     /// `wanted`, or with the first of the suffixes `_1`, `_2`, … that makes it a new name. It is taken from then on.
     pub fn give(&mut self, wanted: &str) -> String {
+        let name = self.free(wanted);
+        self.taken.insert(name.clone());
+        name
+    }
+
+    /// The name that [`Self::give`] would give.
+    pub fn free(&self, wanted: &str) -> String {
         let mut name = wanted.to_owned();
         let mut suffix = 0;
         while self.taken.contains(&name) {
             suffix += 1;
             name = format!("{wanted}_{suffix}");
         }
-        self.taken.insert(name.clone());
         name
     }
 

@@ -18,6 +18,10 @@ pub struct Builder {
     graph: Graph,
     made: HashMap<(Op, Vec<ValueId>), Vec<ValueId>>,
     constants: HashMap<ConstantKey, ValueId>,
+    /// Places of constants in the graph's list.
+    constant_places: HashMap<ValueId, usize>,
+    /// Places of the nodes that make values.
+    makers: HashMap<ValueId, usize>,
 }
 
 /// Type, shape and bytes of a constant.
@@ -68,6 +72,22 @@ impl Builder {
         &self.graph.value(id).ty
     }
 
+    /// A constant's data; `None` for any other value.
+    pub fn constant_value(&self, id: ValueId) -> Option<&Tensor> {
+        let at = self.constant_places.get(&id)?;
+        Some(&self.graph.constants[*at].1)
+    }
+
+    /// What was transposed, and in what order, where a value is made by a transpose.
+    pub fn transposed_from(&self, id: ValueId) -> Option<(ValueId, Vec<usize>)> {
+        let at = self.makers.get(&id)?;
+        let node = &self.graph.nodes[*at];
+        match &node.op {
+            Op::Transpose(perm) => Some((node.inputs[0], perm.clone())),
+            _ => None,
+        }
+    }
+
     /// A constant; equal ones are one.
     pub fn constant(&mut self, tensor: Tensor) -> ValueId {
         let key = (tensor.dtype(), tensor.shape().to_vec(), tensor.to_le_bytes());
@@ -90,6 +110,7 @@ impl Builder {
         let elements = tensor.as_i64().filter(|values| values.len() <= FOLLOWED);
         self.graph.values[id.index()].elements =
             elements.map(|values| values.iter().map(|v| Element::Int(*v)).collect());
+        self.constant_places.insert(id, self.graph.constants.len());
         self.graph.constants.push((id, tensor));
         id
     }
@@ -154,6 +175,8 @@ impl Builder {
             self.graph.values[id.index()].elements = known.elements;
             outputs.push(id);
         }
+        let place = self.graph.nodes.len();
+        self.makers.extend(outputs.iter().map(|id| (*id, place)));
         self.graph.nodes.push(Node { op: op.clone(), inputs: inputs.to_vec(), outputs: outputs.clone() });
         self.made.insert((op, inputs.to_vec()), outputs.clone());
         Ok(outputs)

@@ -70,6 +70,7 @@ fn every_combination_of_options_verifies() {
                             i.dtype = [DType::F32, DType::F64, DType::F16, DType::BF16][switches % 4];
                         });
                         portable(&loss).verify().unwrap();
+                        direct(&loss).verify().unwrap();
                         if reduction != Reduction::None && loss.interface().dtype != DType::F64 {
                             trainable(&loss).unwrap().verify().unwrap();
                             explicit_backward(&loss).unwrap().verify().unwrap();

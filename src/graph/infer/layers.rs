@@ -138,7 +138,6 @@ pub(super) fn layer_norm(norm: LayerNorm, inputs: &[&TensorType]) -> Result<Vec<
     let kept = x.shape.iter().enumerate();
     let kept = kept.map(|(k, dim)| if k < norm.axis { dim.clone() } else { Dim::Fixed(1) }).collect();
     // The statistics are float32 whatever x is (stash_type 1).
-    let statistics =
-        TensorType { dtype: if x.dtype == DType::F64 { DType::F64 } else { DType::F32 }, shape: kept };
+    let statistics = TensorType { dtype: DType::F32, shape: kept };
     Ok(vec![x.clone(), statistics.clone(), statistics])
 }

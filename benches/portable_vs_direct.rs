@@ -1,4 +1,4 @@
-//! The portable lowering against the published formula op by op, on ONNX Runtime, in one run.
+//! The portable lowering against the direct one, the published formula op by op, on ONNX Runtime, in one run.
 //!
 //! `ORT_DYLIB_PATH=… cargo bench --bench portable_vs_direct` prints, for each shape, the median time of a run of both
 //! and the ratio. Runs are interleaved, so that what else the machine does falls on both; only ratios mean something.
@@ -10,13 +10,12 @@
     reason = "a benchmark stops at the first error"
 )]
 
-mod direct;
-
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ibgraph::artifact;
 use ibgraph::loss::{ClassWeighting, Interface, Loss, builtin};
+use ibgraph::lower::Lowering;
 use ibgraph::onnx::Versions;
 use ibgraph::runtime::{BoundRun, Engine, OrtEngine, OrtOptions, Provider};
 use ibgraph::tensor::{Tensor, TensorData};
@@ -61,8 +60,11 @@ fn compare(engine: &OrtEngine, n: usize, classes: usize, d: usize) -> (f64, f64)
         ("features", Tensor::new(vec![n, d], features).unwrap()),
     ];
     let inputs: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
-    let models = [direct::model(classes), artifact::emit(&loss(classes), Versions::default()).unwrap()];
-    let mut sessions = models.map(|bytes| engine.load(&bytes).unwrap());
+    let loss = loss(classes);
+    let mut sessions = [Lowering::Direct, Lowering::Portable].map(|lowering| {
+        let bytes = artifact::emit_as(&loss, lowering, Versions::default()).unwrap();
+        engine.load(&bytes).unwrap()
+    });
     let mut runs: Vec<Box<dyn BoundRun>> =
         sessions.iter_mut().map(|session| session.bind(&inputs, &OUTPUTS).unwrap()).collect();
     assert_same_loss(&mut runs);

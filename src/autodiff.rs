@@ -1,0 +1,165 @@
+//! Reverse-mode differentiation of a [`Graph`](crate::graph::Graph).
+//!
+//! From values with known gradients (the seeds) back to the values whose gradients are wanted. Every operator has one
+//! rule, its vector-Jacobian product, in the file of its group; the rules read what the forward pass made, so nothing is
+//! computed twice. Invariant: the nodes that come out are of the standard domain, and a gradient has the type of its
+//! value. An operator without a rule, on a path from a wanted value to a seed, is an error that names the node.
+
+mod activation;
+mod arithmetic;
+mod conv;
+mod conv_weight;
+mod index;
+mod layout;
+mod matmul;
+mod norm;
+mod pool;
+mod reduce;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod vjp;
+
+use std::fmt;
+
+use crate::graph::{BinaryOp, Builder, Node, ValueId};
+use crate::tensor::DType;
+use vjp::Vjp;
+
+/// A node that cannot be differentiated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoRule {
+    /// Name of its first output.
+    pub node: String,
+    /// Its operator.
+    pub operator: String,
+    /// Why there is no rule for it.
+    pub why: String,
+}
+
+/// Nodes without a rule between what is wanted and the seeds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct AutodiffError {
+    /// In the order of the graph; at least one.
+    pub nodes: Vec<NoRule>,
+}
+
+impl fmt::Display for NoRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (which makes `{}`): {}", self.operator, self.node, self.why)
+    }
+}
+
+impl fmt::Display for AutodiffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no gradient through ")?;
+        for (k, node) in self.nodes.iter().enumerate() {
+            let comma = if k > 0 { "; " } else { "" };
+            write!(f, "{comma}{node}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends the backward pass to a graph.
+///
+/// `seeds` are values with their gradients, of the same type; `wanted` are the values whose gradients are asked for.
+/// Values in `constants` are held constant: nothing goes back through them. Returns a gradient for each wanted value, of
+/// its type; `None` where no seed depends on it.
+///
+/// # Errors
+/// Every node without a rule that lies between.
+pub fn backward(
+    b: &mut Builder,
+    seeds: &[(ValueId, ValueId)],
+    wanted: &[ValueId],
+    constants: &[ValueId],
+) -> Result<Vec<Option<ValueId>>, AutodiffError> {
+    let nodes = b.graph().nodes().to_vec();
+    let mut sweep = Sweep::new(b, &nodes, seeds, wanted, constants);
+    for node in nodes.iter().rev() {
+        sweep.visit(node);
+    }
+    if sweep.missing.is_empty() {
+        Ok(wanted.iter().map(|id| sweep.gradient(*id)).collect())
+    } else {
+        sweep.missing.reverse();
+        Err(AutodiffError { nodes: sweep.missing })
+    }
+}
+
+struct Sweep<'a> {
+    b: &'a mut Builder,
+    /// Whether a value depends on a wanted one, by its index.
+    active: Vec<bool>,
+    /// Gradients so far, by the index of the value.
+    gradients: Vec<Option<ValueId>>,
+    missing: Vec<NoRule>,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(
+        b: &'a mut Builder,
+        nodes: &[Node],
+        seeds: &[(ValueId, ValueId)],
+        wanted: &[ValueId],
+        constants: &[ValueId],
+    ) -> Self {
+        let count = b.graph().values.len();
+        let mut active = vec![false; count];
+        wanted.iter().for_each(|id| active[id.index()] = true);
+        for node in nodes {
+            let reached = node.inputs.iter().any(|id| active[id.index()]);
+            for id in &node.outputs {
+                let passes = is_float(b.ty(*id).dtype) && !constants.contains(id);
+                active[id.index()] |= reached && passes;
+            }
+        }
+        let mut sweep = Self { b, active, gradients: vec![None; count], missing: Vec::new() };
+        seeds.iter().for_each(|(value, gradient)| sweep.add(*value, *gradient));
+        sweep
+    }
+
+    fn gradient(&self, id: ValueId) -> Option<ValueId> {
+        self.gradients[id.index()]
+    }
+
+    fn add(&mut self, id: ValueId, gradient: ValueId) {
+        let sum = match self.gradient(id) {
+            Some(other) => self.b.binary(BinaryOp::Add, other, gradient),
+            None => gradient,
+        };
+        self.gradients[id.index()] = Some(sum);
+    }
+
+    fn visit(&mut self, node: &Node) {
+        let gradients: Vec<_> = node.outputs.iter().map(|id| self.gradient(*id)).collect();
+        let needed: Vec<bool> = node.inputs.iter().map(|id| self.active[id.index()]).collect();
+        if gradients.iter().all(Option::is_none) || !needed.contains(&true) {
+            return;
+        }
+        let mut vjp = Vjp { b: self.b, node, gradients: &gradients, needed: &needed };
+        match rules::apply(&mut vjp) {
+            Ok(found) => {
+                for ((id, gradient), needed) in node.inputs.iter().zip(found).zip(&needed) {
+                    if let (Some(gradient), true) = (gradient, needed) {
+                        self.add(*id, gradient);
+                    }
+                }
+            }
+            Err(why) => self.missing.push(NoRule {
+                node: self.label(node.output()),
+                operator: node.op.name().to_owned(),
+                why,
+            }),
+        }
+    }
+
+    fn label(&self, id: ValueId) -> String {
+        self.b.graph().value(id).name.clone().unwrap_or_else(|| id.to_string())
+    }
+}
+
+fn is_float(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+}

@@ -1,0 +1,173 @@
+//! Rules of functions of one value. Here x is the input, y the output, g the gradient of y.
+
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
+
+use super::rules::is_flat;
+use super::vjp::{Gradients, Vjp};
+use crate::graph::{Activation, CompareOp, Op, UnaryOp, ValueId};
+
+pub(super) fn unary(v: &mut Vjp<'_>, op: UnaryOp) -> Gradients {
+    if is_flat(op) {
+        return Ok(vec![None]);
+    }
+    let (x, y, g) = (v.x(0), v.y(), v.g()?);
+    let dx = match op {
+        // dx = g · sign x
+        UnaryOp::Abs => {
+            let sign = v.unary(UnaryOp::Sign, x);
+            v.mul(g, sign)
+        }
+        // dx = g · (2/√π) e^(-x²)
+        UnaryOp::Erf => {
+            let square = v.mul(x, x);
+            let negative = v.neg(square);
+            let bell = v.unary(UnaryOp::Exp, negative);
+            let slope = v.scaled(bell, FRAC_2_SQRT_PI);
+            v.mul(g, slope)
+        }
+        // dx = g · y
+        UnaryOp::Exp => v.mul(g, y),
+        UnaryOp::HardSwish => hard_swish(v, x, g),
+        // dx = g
+        UnaryOp::Identity => g,
+        // dx = g / x
+        UnaryOp::Log => v.div(g, x),
+        // dx = -g
+        UnaryOp::Neg => v.neg(g),
+        // dx = -g · y²
+        UnaryOp::Reciprocal => {
+            let square = v.mul(y, y);
+            let product = v.mul(g, square);
+            v.neg(product)
+        }
+        // dx = g where y > 0
+        UnaryOp::Relu => {
+            let zero = v.scalar(y, 0.0);
+            let positive = v.compare(CompareOp::Greater, y, zero);
+            v.only_where(positive, g)
+        }
+        // dx = g · y · (1 - y)
+        UnaryOp::Sigmoid => {
+            let one = v.scalar(y, 1.0);
+            let rest = v.sub(one, y);
+            let slope = v.mul(y, rest);
+            v.mul(g, slope)
+        }
+        // dx = g · sigmoid(x)
+        UnaryOp::Softplus => {
+            let slope = v.unary(UnaryOp::Sigmoid, x);
+            v.mul(g, slope)
+        }
+        // dx = g / 2y
+        UnaryOp::Sqrt => {
+            let half = v.scaled(g, 0.5);
+            v.div(half, y)
+        }
+        // dx = g · (1 - y²)
+        UnaryOp::Tanh => {
+            let one = v.scalar(y, 1.0);
+            let square = v.mul(y, y);
+            let slope = v.sub(one, square);
+            v.mul(g, slope)
+        }
+        UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Not => return Ok(vec![None]),
+    };
+    Ok(vec![Some(dx)])
+}
+
+// dx = 0 for x < -3, g for x > 3, g · (x/3 + 1/2) between
+fn hard_swish(v: &mut Vjp<'_>, x: ValueId, g: ValueId) -> ValueId {
+    let [low, high, half, zero, one] = [-3.0, 3.0, 0.5, 0.0, 1.0].map(|value| v.scalar(x, value));
+    let third = v.scaled(x, 1.0 / 3.0);
+    let slope = v.add(third, half);
+    let below = v.compare(CompareOp::Less, x, high);
+    let slope = v.b.choose(below, slope, one);
+    let above = v.compare(CompareOp::Greater, x, low);
+    let slope = v.b.choose(above, slope, zero);
+    v.mul(g, slope)
+}
+
+pub(super) fn activation(v: &mut Vjp<'_>, op: Activation) -> Gradients {
+    let (x, y, g) = (v.x(0), v.y(), v.g()?);
+    let zero = v.scalar(x, 0.0);
+    let dx = match op {
+        // dx = alpha · g where 0 < y < 1
+        Activation::HardSigmoid { alpha, .. } => {
+            let one = v.scalar(y, 1.0);
+            let above = v.compare(CompareOp::Greater, y, zero);
+            let below = v.compare(CompareOp::Less, y, one);
+            let between = v.b.node(Op::And, &[above, below]);
+            let sloped = v.scaled(g, alpha.wide());
+            v.only_where(between, sloped)
+        }
+        // dx = g where x > 0, else alpha · g
+        Activation::LeakyRelu(alpha) => {
+            let positive = v.compare(CompareOp::Greater, x, zero);
+            let small = v.scaled(g, alpha.wide());
+            v.b.choose(positive, g, small)
+        }
+        // dx = g where x > 0, else g · (y + alpha)
+        Activation::Elu(alpha) => {
+            let positive = v.compare(CompareOp::Greater, x, zero);
+            let alpha = v.scalar(y, alpha.wide());
+            let slope = v.add(y, alpha);
+            let small = v.mul(g, slope);
+            v.b.choose(positive, g, small)
+        }
+        Activation::Gelu { tanh: false } => gelu(v, x, g),
+        Activation::Gelu { tanh: true } => gelu_tanh(v, x, g),
+    };
+    Ok(vec![Some(dx)])
+}
+
+// dx = g · (Φ(x) + x φ(x)), Φ(x) = (1 + erf(x/√2))/2, φ(x) = e^(-x²/2)/√(2π)
+fn gelu(v: &mut Vjp<'_>, x: ValueId, g: ValueId) -> ValueId {
+    let scaled = v.scaled(x, FRAC_1_SQRT_2);
+    let erf = v.unary(UnaryOp::Erf, scaled);
+    let half = v.scaled(erf, 0.5);
+    let middle = v.scalar(x, 0.5);
+    let cdf = v.add(half, middle);
+    let square = v.mul(scaled, scaled);
+    let negative = v.neg(square);
+    let bell = v.unary(UnaryOp::Exp, negative);
+    let density = v.scaled(bell, 1.0 / (2.0 * PI).sqrt());
+    let second = v.mul(x, density);
+    let slope = v.add(cdf, second);
+    v.mul(g, slope)
+}
+
+// y = x (1 + t)/2 with t = tanh(c (x + a x³)), c = √(2/π), a = 0.044715
+// dx = g · ((1 + t)/2 + x (1 - t²) c (1 + 3 a x²)/2)
+fn gelu_tanh(v: &mut Vjp<'_>, x: ValueId, g: ValueId) -> ValueId {
+    let (c, a) = ((2.0 / PI).sqrt(), 0.044715);
+    let one = v.scalar(x, 1.0);
+    let square = v.mul(x, x);
+    let cubic = v.scaled(square, a);
+    let cubic = v.add(cubic, one);
+    let inner = v.mul(x, cubic);
+    let inner = v.scaled(inner, c);
+    let t = v.unary(UnaryOp::Tanh, inner);
+    let first = v.add(t, one);
+    let t_square = v.mul(t, t);
+    let rest = v.sub(one, t_square);
+    let slope = v.scaled(square, 3.0 * a);
+    let slope = v.add(slope, one);
+    let slope = v.scaled(slope, c);
+    let second = v.mul(rest, slope);
+    let second = v.mul(x, second);
+    let sum = v.add(first, second);
+    let half = v.scaled(sum, 0.5);
+    v.mul(g, half)
+}
+
+// (x, low, high): dx = g where low ≤ x ≤ high
+pub(super) fn clip(v: &mut Vjp<'_>) -> Gradients {
+    let (x, low, high, g) = (v.x(0), v.x(1), v.x(2), v.g()?);
+    if v.needed[1] || v.needed[2] {
+        return Err("its bounds have no gradient".into());
+    }
+    let above = v.compare(CompareOp::GreaterOrEqual, x, low);
+    let below = v.compare(CompareOp::LessOrEqual, x, high);
+    let between = v.b.node(Op::And, &[above, below]);
+    Ok(vec![Some(v.only_where(between, g)), None, None])
+}

@@ -1,0 +1,219 @@
+//! A lowered loss, renamed into a classifier.
+//!
+//! The loss's graph is spelled as for a file of its own; then its logits and features become the classifier's values,
+//! its batch the classifier's, and every other name one that the classifier does not have.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use serde_json::json;
+
+use super::discover::Head;
+use super::names::Names;
+use crate::graph::Graph;
+use crate::loss::Loss;
+use crate::loss::metadata::{self, MetadataError};
+use crate::onnx::messages::{GraphProto, ValueInfoProto};
+use crate::onnx::{Delta, Host, NEWEST_OPSET, OLDEST_OPSET, SpellError, graph_message};
+
+mod casts;
+mod ports;
+mod rename;
+
+use casts::Casts;
+use ports::{features, labels};
+use rename::Renamer;
+
+/// Key of the graft's description in `metadata_props`.
+pub const METADATA: &str = "ibgraph.graft";
+/// Version of the description.
+const FORMAT: u32 = 1;
+/// What inner values and nodes of ours are called, before the name that the lowering gives them.
+const PREFIX: &str = "ibgraph/";
+/// First IR version in which an initializer need not be an input too.
+const FREE_INITIALIZERS: i64 = 4;
+
+/// What a graft adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// The loss, and its gradients with respect to logits and features.
+    LossGrad,
+}
+
+impl Kind {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::LossGrad => "loss-grad",
+        }
+    }
+
+    /// Whether its outputs come before those that the classifier has.
+    fn comes_first(self) -> bool {
+        match self {
+            Kind::LossGrad => false,
+        }
+    }
+}
+
+/// A loss to attach.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// The loss, with the classifier's number of classes and logits' type.
+    pub loss: &'a Loss,
+    /// Its lowering.
+    pub graph: &'a Graph,
+    /// What it adds.
+    pub kind: Kind,
+    /// The value that holds the labels, where the classifier has it, or the name of the new input.
+    pub labels: Option<&'a str>,
+}
+
+/// An attached loss.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    /// What is added to the classifier.
+    pub delta: Delta,
+    /// Names of the loss's inputs and outputs, in that order, and what they are called in the classifier.
+    pub names: IndexMap<String, String>,
+}
+
+/// A loss that cannot be attached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// A graft is there already.
+    #[error("the model already has a graft (metadata key {METADATA}); graft the model that it was made from")]
+    Grafted,
+    /// No operator set of the standard domain.
+    #[error("the model imports no operator set of the standard domain")]
+    NoOpset,
+    /// An operator set from the future.
+    #[error(
+        "the model has opset {0}; losses are written for opsets up to {NEWEST_OPSET}: convert it with onnx.version_converter"
+    )]
+    Newer(i64),
+    /// An operator set from the past.
+    #[error(
+        "the model has opset {0}; losses are written for opsets from {OLDEST_OPSET}: convert it with onnx.version_converter"
+    )]
+    Older(i64),
+    /// An operator set that is too old for what the loss needs.
+    #[error("at the model's opset {opset}: {error}; convert it with onnx.version_converter")]
+    Spell {
+        /// The model's.
+        opset: i64,
+        /// Why.
+        error: SpellError,
+    },
+    /// The loss needs features.
+    #[error("the loss `{loss}` uses features, but {why}; name them with --features")]
+    NoFeatures {
+        /// The loss.
+        loss: String,
+        /// Why there are none.
+        why: String,
+    },
+    /// A value that is not what the loss takes.
+    #[error("{0}")]
+    Port(String),
+    /// See [`metadata::to_json`].
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+}
+
+/// Attaches a loss to what [`super::discover`] found.
+///
+/// # Errors
+/// Models whose operator set cannot express the loss, and values that are not what the loss takes.
+pub fn attach(host: &Host<'_>, head: &Head, plan: Plan<'_>) -> Result<Attached, AttachError> {
+    if host.metadata(METADATA).is_some() {
+        return Err(AttachError::Grafted);
+    }
+    let opset = host.opset().ok_or(AttachError::NoOpset)?;
+    if opset > NEWEST_OPSET {
+        return Err(AttachError::Newer(opset));
+    }
+    if opset < OLDEST_OPSET {
+        return Err(AttachError::Older(opset));
+    }
+    let graph = graph_message(plan.graph, opset).map_err(|error| AttachError::Spell { opset, error })?;
+    let features = features(head, plan.loss)?;
+    let labels = labels(host, plan.labels)?;
+    let mut names = Names::of(host.graph());
+    let mut outside = IndexMap::new();
+    for name in graph.input.iter().chain(&graph.output).filter_map(|port| port.name.clone()) {
+        let theirs = match name.as_str() {
+            "logits" => head.logits.name.clone(),
+            "features" => features.map_or_else(String::new, |place| place.name.clone()),
+            "labels" if labels.is_some() => labels.as_ref().map_or_else(String::new, |p| p.name.clone()),
+            "labels" => names.give(plan.labels.unwrap_or("labels")),
+            _ => names.give(&name),
+        };
+        outside.insert(name, theirs);
+    }
+    let casts = Casts::new(plan.loss, features, labels.as_ref(), &outside, &mut names);
+    let renamer = Renamer::new(host, (head, features), inner(&graph, &outside, &casts, &mut names));
+    let mut delta = additions(host, &graph, plan.kind, &renamer);
+    casts.add(&mut delta, &renamer);
+    if host.ir() < FREE_INITIALIZERS {
+        rename::store_in_constants(&mut delta);
+    }
+    delta.metadata = vec![(METADATA.to_owned(), description(plan, &outside)?)];
+    Ok(Attached { delta, names: outside })
+}
+
+/// The names of all values of the lowered graph in the classifier.
+fn inner(
+    graph: &GraphProto,
+    outside: &IndexMap<String, String>,
+    casts: &Casts,
+    names: &mut Names,
+) -> HashMap<String, String> {
+    let mut all: HashMap<String, String> = outside.clone().into_iter().collect();
+    all.extend(casts.renamed());
+    let stored = graph.initializer.iter().filter_map(|tensor| tensor.name.as_ref());
+    for name in stored.chain(graph.node.iter().flat_map(|node| &node.output)) {
+        if !all.contains_key(name) {
+            all.insert(name.clone(), names.give(&format!("{PREFIX}{name}")));
+        }
+    }
+    all
+}
+
+fn additions(host: &Host<'_>, graph: &GraphProto, kind: Kind, renamer: &Renamer) -> Delta {
+    let known: Vec<&str> = host.graph().input.iter().filter_map(|port| port.name.as_deref()).collect();
+    let made: Vec<&str> =
+        host.graph().node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
+    let is_new = |port: &ValueInfoProto| {
+        port.name.as_deref().is_some_and(|name| !known.contains(&name) && !made.contains(&name))
+    };
+    let ports = |ports: &[ValueInfoProto]| ports.iter().map(|port| renamer.port(port)).collect::<Vec<_>>();
+    let outputs = ports(&graph.output);
+    let (first_outputs, outputs) =
+        if kind.comes_first() { (outputs, Vec::new()) } else { (Vec::new(), outputs) };
+    Delta {
+        first_outputs,
+        outputs,
+        nodes: graph.node.iter().map(|node| renamer.node(node)).collect(),
+        initializers: graph.initializer.iter().map(|tensor| renamer.tensor(tensor)).collect(),
+        inputs: ports(&graph.input).into_iter().filter(is_new).collect(),
+        value_info: ports(&graph.value_info),
+        ..Delta::default()
+    }
+}
+
+/// What was added, for people and for programs that drive the model.
+fn description(plan: Plan<'_>, names: &IndexMap<String, String>) -> Result<String, MetadataError> {
+    let loss: serde_json::Value = serde_json::from_str(&metadata::to_json(plan.loss)?)?;
+    let document = json!({
+        "format": FORMAT,
+        "emit": plan.kind.name(),
+        "names": names,
+        "loss": loss,
+    });
+    Ok(document.to_string())
+}
+
+#[cfg(test)]
+mod tests;
