@@ -3,6 +3,8 @@
 //! Where the rooms meet: [`emit`] runs the whole way from a [`Loss`] to bytes; [`open`] finds in a file the loss that
 //! it claims to compute. Invariant: `open(emit(loss))` gives the loss back.
 
+use prost::Message;
+
 use crate::loss::metadata::{self, CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS, MetadataError};
 use crate::loss::{Loss, LossSpec, Tables};
 use crate::lower::{self, Lowering, TrainableError};
@@ -74,16 +76,35 @@ pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
 pub fn emit_as(loss: &Loss, lowering: Lowering, versions: Versions) -> Result<Vec<u8>, EmitError> {
     let (loss, graph) = match lowering {
         Lowering::Portable => (loss.clone(), lower::portable(loss)),
+        Lowering::Fused => return fused(loss, versions),
         Lowering::Direct => (loss.clone(), lower::direct(loss)),
         Lowering::Trainable => (alone(loss)?, lower::trainable(loss)?),
         Lowering::ExplicitBackward => (alone(loss)?, lower::explicit_backward(loss)?),
     };
-    let options = WriteOptions {
+    Ok(onnx::write(&graph, &options(&loss, versions)?)?)
+}
+
+/// What goes into the file beside the graph.
+fn options(loss: &Loss, versions: Versions) -> Result<WriteOptions, MetadataError> {
+    Ok(WriteOptions {
         versions,
         doc: Some(doc(loss.spec())),
-        metadata: vec![(metadata::KEY.to_owned(), metadata::to_json(&loss)?)],
+        metadata: vec![(metadata::KEY.to_owned(), metadata::to_json(loss)?)],
+    })
+}
+
+/// One node of the operator library, whose body is the portable lowering.
+fn fused(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
+    let fused = lower::fused(loss);
+    let operator = onnx::Operator {
+        domain: lower::fused::DOMAIN,
+        version: lower::fused::DOMAIN_VERSION,
+        name: lower::fused::OPERATOR,
+        attribute: (lower::fused::ATTRIBUTE, &fused.attribute),
+        tables: &fused.tables,
     };
-    Ok(onnx::write(&graph, &options)?)
+    let body = onnx::model(&fused.body, &options(loss, versions.with_functions())?)?;
+    Ok(onnx::outline(body, &operator).encode_to_vec())
 }
 
 fn alone(loss: &Loss) -> Result<Loss, TrainableError> {

@@ -4,6 +4,7 @@
 //! describes. Invariant: the graph verifies, and computes the loss within the tolerances of `docs/accuracy.md`.
 
 mod direct;
+pub mod fused;
 mod labels;
 mod margin;
 mod portable;
@@ -17,6 +18,7 @@ pub use trainable::TrainableError;
 
 use crate::graph::Graph;
 use crate::loss::Loss;
+use fused::Fused;
 
 /// The ways to lower a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -24,6 +26,8 @@ pub enum Lowering {
     /// Forward and backward in the margin form: see [`portable`].
     #[default]
     Portable,
+    /// One node of the operator library, with the portable lowering as its body: see [`fused()`].
+    Fused,
     /// Op by op as published, with the backward that follows op by op: see [`direct`].
     Direct,
     /// Forward alone, for ONNX Runtime Training to differentiate: see [`trainable`].
@@ -35,6 +39,12 @@ pub enum Lowering {
 /// The portable lowering: the margin form in standard ONNX operators.
 pub fn portable(loss: &Loss) -> Graph {
     portable::lower(loss)
+}
+
+/// The fused lowering: one node, which an engine with the operator library runs in a single pass, and every other
+/// engine as the portable lowering.
+pub fn fused(loss: &Loss) -> Fused {
+    fused::lower(loss)
 }
 
 /// The direct lowering: the formula op by op as published, differentiated op by op. What a framework does.

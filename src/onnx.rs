@@ -7,6 +7,7 @@ pub mod external;
 pub mod host;
 pub mod messages;
 mod opset;
+mod outline;
 mod read;
 pub mod slim;
 mod source;
@@ -17,8 +18,9 @@ mod write;
 
 pub use host::{Host, HostError};
 pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions, oldest_ir};
+pub use outline::{Operator, outline};
 pub use read::{ReadError, read, tensor};
 pub use source::Source;
 pub use spell::{SpellError, Spelled, names, spell};
 pub use splice::{Delta, SpliceError, Spliced, splice};
-pub use write::{WriteOptions, graph_message, port, tensor_bytes, write};
+pub use write::{WriteOptions, graph_message, model, port, tensor_bytes, write};

@@ -6,6 +6,7 @@
 
 mod compile;
 mod derive;
+mod encode;
 mod print;
 mod program;
 mod schedule;
@@ -14,4 +15,5 @@ mod terms;
 mod tests;
 
 pub use compile::{Compiled, Formulas, Roots, Smoothing, compile, formulas};
+pub use encode::encode;
 pub use program::{RowInput, RowProgram, Step, StepId, UnaryOp};

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "support/libraries.rs"]
+mod libraries;
+
 use std::path::{Path, PathBuf};
 
 use ibgraph::artifact;
@@ -13,6 +16,8 @@ use ibgraph::onnx::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, Versions};
 use ibgraph::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
 use ibgraph::tensor::{DType, Tensor};
 use serde::Deserialize;
+
+use libraries::{onnx_runtime_path, operator_library};
 
 /// The vectors were computed by another program in float64 and are themselves good to 3e-13
 /// (`tests/data/vectors/README.md`); the reference adds its own rounding.
@@ -93,24 +98,36 @@ fn loss(case: &Case, dtype: DType) -> Loss {
 }
 
 fn onnx_runtime() -> OrtEngine {
-    let library = std::env::var_os("IBGRAPH_TEST_ORT").unwrap_or_else(|| {
-        panic!("set IBGRAPH_TEST_ORT to an ONNX Runtime library; `ci/test` installs one and does")
-    });
-    OrtEngine::open(Path::new(&library), Provider::Cpu, OrtOptions::default()).unwrap()
+    OrtEngine::open(Path::new(&onnx_runtime_path()), Provider::Cpu, OrtOptions::default()).unwrap()
 }
 
-fn checked(dir: &Path, dtype: DType, opset: i64, engine: &dyn Engine) -> Report {
+/// ONNX Runtime with the operator library registered.
+fn with_kernels() -> OrtEngine {
+    let mut options = OrtOptions::default();
+    options.operator_libraries = vec![operator_library()];
+    OrtEngine::open(Path::new(&onnx_runtime_path()), Provider::Cpu, options).unwrap()
+}
+
+fn checked(dir: &Path, dtype: DType, (lowering, opset): (Lowering, i64), engine: &dyn Engine) -> Report {
     let loss = loss(&case(dir), dtype);
-    let bytes = artifact::emit(&loss, Versions::new(opset, None).unwrap()).unwrap();
+    let bytes = artifact::emit_as(&loss, lowering, Versions::new(opset, None).unwrap()).unwrap();
     check("vector", &bytes, engine, Some(dir), &mut |_, _| ()).unwrap()
 }
 
 /// Every vector passes on `engine`; all failures are shown together.
 fn assert_all_pass(engine: &dyn Engine, dtype: DType, opsets: &[i64]) {
+    assert_all_pass_as(Lowering::Portable, engine, dtype, opsets);
+}
+
+fn assert_all_pass_as(lowering: Lowering, engine: &dyn Engine, dtype: DType, opsets: &[i64]) {
     let mut failures = String::new();
     for dir in directories() {
         for opset in opsets {
-            let report = checked(&dir, dtype, *opset, engine);
+            let report = checked(&dir, dtype, (lowering, *opset), engine);
+            // A body that ran instead of the kernel would have many nodes.
+            if let (Lowering::Fused, Some(placement)) = (lowering, &report.placement) {
+                assert_eq!(placement.assignment.len(), 1, "{}", dir.display());
+            }
             // float32 vectors are compared with what is stored; other types with the reference on rounded inputs.
             let against: Vec<&str> = report.cases.iter().map(|c| c.against).collect();
             let expected: &[&str] = match dtype {
@@ -191,6 +208,24 @@ fn every_vector_passes_in_float64_on_onnx_runtime() {
 fn every_vector_passes_in_half_types_on_onnx_runtime() {
     for dtype in [DType::F16, DType::BF16] {
         assert_all_pass(&onnx_runtime(), dtype, &[DEFAULT_OPSET]);
+    }
+}
+
+#[test]
+fn every_vector_passes_through_the_kernel() {
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        assert_all_pass_as(Lowering::Fused, &with_kernels(), dtype, &[OLDEST_OPSET, NEWEST_OPSET]);
+    }
+}
+
+#[test]
+fn every_vector_passes_where_the_body_of_the_fused_node_runs() {
+    let opsets = [OLDEST_OPSET, DEFAULT_OPSET, NEWEST_OPSET];
+    for dir in directories() {
+        for opset in opsets {
+            let report = checked(&dir, DType::F32, (Lowering::Fused, opset), &onnx_runtime());
+            assert!(report.passed(), "{} {report}", dir.display());
+        }
     }
 }
 

@@ -156,7 +156,7 @@ fn rows<'a>(loss: &Loss, batch: &'a Batch) -> Result<Vec<Row<'a>>, ReferenceErro
             features: &batch.features[i * width..(i + 1) * width],
             class,
             ignored,
-            class_weight: class.map_or(f64::NAN, |y| weights.map_or(1.0, |w| w[y])),
+            class_weight: weights.map_or(1.0, |w| class.map_or(f64::NAN, |y| w[y])),
         })
     };
     (0..n).map(row).collect()

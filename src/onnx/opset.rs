@@ -69,6 +69,11 @@ impl Versions {
         Ok(Self { opset, ir })
     }
 
+    /// The same with an IR version that has model-local functions: 8, of ONNX 1.10, or newer.
+    pub fn with_functions(self) -> Self {
+        Self { ir: self.ir.max(8), ..self }
+    }
+
     /// Operator set.
     pub fn opset(self) -> i64 {
         self.opset

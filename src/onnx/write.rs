@@ -29,7 +29,15 @@ pub struct WriteOptions {
 /// # Errors
 /// Operators or types that the operator set does not have.
 pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, SpellError> {
-    let model = ModelProto {
+    Ok(model(graph, options)?.encode_to_vec())
+}
+
+/// The message of a model file.
+///
+/// # Errors
+/// As [`write`].
+pub fn model(graph: &Graph, options: &WriteOptions) -> Result<ModelProto, SpellError> {
+    Ok(ModelProto {
         ir_version: Some(options.versions.ir()),
         producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -41,8 +49,7 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, SpellErro
         }],
         metadata_props: options.metadata.iter().map(|(key, value)| entry(key, value)).collect(),
         ..ModelProto::default()
-    };
-    Ok(model.encode_to_vec())
+    })
 }
 
 /// The bytes of a tensor file, as in the ONNX backend tests.

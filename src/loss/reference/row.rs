@@ -213,12 +213,31 @@ impl Scope<'_> {
         Dual::constant(value.unwrap_or(f64::NAN))
     }
 
+    /// Whether an expression is 0 in every batch: a literal, or a parameter that is no graph input.
+    fn is_zero(&self, expr: &Expr) -> bool {
+        match &expr.kind {
+            ExprKind::Number(v) => *v == 0.0,
+            ExprKind::Name(name) => {
+                let stored = !self.loss.interface().runtime_parameters.contains(name);
+                stored && self.loss.spec().parameters.get(name).is_some_and(|p| p.value == 0.0)
+            }
+            _ => false,
+        }
+    }
+
     fn eval(&self, expr: &Expr) -> Dual {
         match &expr.kind {
             ExprKind::Number(v) => Dual::constant(*v),
             ExprKind::Name(name) => self.name(name),
             ExprKind::Neg(a) => {
                 Dual::binary(crate::loss::expr::BinaryOp::Mul, Dual::constant(-1.0), self.eval(a))
+            }
+            // A stored zero takes the other factor out of the formula, as in the compiler: a smoothing of 0 is none, also
+            // where the mean of -log p is infinite.
+            ExprKind::Binary(crate::loss::expr::BinaryOp::Mul, a, b)
+                if self.is_zero(a) || self.is_zero(b) =>
+            {
+                Dual::constant(0.0)
             }
             ExprKind::Binary(op, a, b) => Dual::binary(*op, self.eval(a), self.eval(b)),
             ExprKind::Call(function, args) => {

@@ -1,0 +1,242 @@
+//! Rows that are worked on together.
+
+use std::cell::UnsafeCell;
+use std::ops::Range;
+
+use super::labels::{IGNORED, INVALID};
+use super::work::Work;
+use crate::descriptor::{FeatureInput, Input, Read};
+use crate::element::Element;
+use crate::evaluate::{Evaluator, Quantities, ROWS};
+use crate::math::Real;
+
+/// Bytes of inputs and outputs that a block should have, to be found again in the second level of the cache.
+const CACHED: usize = 192 << 10;
+
+/// Rows of a block whose rows have `row` elements.
+pub(super) fn rows_for(row: usize) -> usize {
+    let bytes = 2 * size_of::<f32>() * row.max(1);
+    (CACHED / bytes).clamp(1, ROWS)
+}
+
+/// What is found out about a part of a row.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Part {
+    /// The highest of the other logits, as given.
+    pub highest: f64,
+    /// The maximum of scale · (z - highest + bias) over the other classes.
+    pub above: f64,
+    /// Σ e^(scale · (z - highest + bias) - above) over the other classes
+    pub sum: f64,
+    /// Σ (z - highest) over the other classes
+    pub lead: f64,
+    /// Σ |features|
+    pub l1: f64,
+}
+
+/// What a row needs to be finished.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Slopes {
+    /// Factor of the softmax of the other classes.
+    pub others: f64,
+    /// Gradient at the label.
+    pub label: f64,
+    /// Added at the other classes.
+    pub shift: f64,
+    /// Factor of the signs of the features.
+    pub by_norm: f64,
+    /// The largest `highest` of the row's parts, the largest exponent above it, and the sum over all parts.
+    pub highest: f64,
+    pub above: f64,
+    pub total: f64,
+}
+
+/// Rows that are worked on together: their measures, and then their slopes.
+pub(super) struct Block<M> {
+    parts: Vec<UnsafeCell<Part>>,
+    /// Exponentials `[rows, C]`, for element types that cannot keep them in `logits_grad`.
+    kept: Vec<UnsafeCell<M>>,
+    slopes: [Slopes; ROWS],
+    evaluator: Evaluator,
+}
+
+// SAFETY: cells are used through `part_mut` and `kept_mut`, whose callers promise that no two threads use one at a time.
+unsafe impl<M: Send + Sync> Sync for Block<M> {}
+
+impl<M: Real> Block<M> {
+    /// Space for `rows` rows, at most [`ROWS`].
+    pub fn new<T: Element<Matrix = M>>(work: &Work<'_, T>, rows: usize) -> Self {
+        let keeps = work.out.logits_grad.is_some() && T::LARGEST.is_some();
+        let kept = if keeps { rows * work.loss.classes } else { 0 };
+        let mut parts = Vec::new();
+        parts.resize_with(rows * work.parts(), UnsafeCell::default);
+        let mut space = Vec::new();
+        space.resize_with(kept, || UnsafeCell::new(M::ZERO));
+        Self { parts, kept: space, slopes: [Slopes::default(); ROWS], evaluator: Evaluator::default() }
+    }
+
+    /// # Safety
+    /// No other reference to the part is in use.
+    #[inline(always)]
+    pub unsafe fn set_part(&self, index: usize, part: Part) {
+        // SAFETY: the caller's promise.
+        unsafe { *self.parts[index].get() = part };
+    }
+
+    /// # Safety
+    /// No one writes the part.
+    #[inline(always)]
+    pub unsafe fn part(&self, index: usize) -> Part {
+        // SAFETY: the caller's promise.
+        unsafe { *self.parts[index].get() }
+    }
+
+    /// # Safety
+    /// No other reference to these elements is in use.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "cells; see the safety section")]
+    pub unsafe fn kept(&self, range: Range<usize>) -> &mut [M] {
+        let cells = &self.kept[range];
+        // SAFETY: `UnsafeCell<M>` has the layout of `M`, and the caller promises that no one else uses these.
+        unsafe { std::slice::from_raw_parts_mut(cells.as_ptr().cast::<M>().cast_mut(), cells.len()) }
+    }
+
+    #[inline(always)]
+    pub fn slopes(&self, place: usize) -> &Slopes {
+        &self.slopes[place]
+    }
+
+    /// Runs the row program on the measured `rows`, writes what it makes of each, and leaves the slopes.
+    #[inline(always)]
+    pub fn evaluate<const FMA: bool, T: Element<Matrix = M>>(
+        &mut self,
+        work: &Work<'_, T>,
+        rows: Range<usize>,
+    ) {
+        let mut quantities = Quantities::default();
+        for (place, row) in rows.clone().enumerate() {
+            self.combine(work, place, row, &mut quantities);
+        }
+        self.evaluator.run::<FMA>(work.loss, &quantities, &work.shared);
+        for (place, row) in rows.enumerate() {
+            self.leave(work, place, row);
+        }
+    }
+
+    /// The parts of a row to its quantities.
+    #[inline(always)]
+    fn combine<T: Element<Matrix = M>>(
+        &mut self,
+        work: &Work<'_, T>,
+        place: usize,
+        row: usize,
+        quantities: &mut Quantities,
+    ) {
+        let class = work.classes[row];
+        if class == IGNORED || class == INVALID {
+            return;
+        }
+        let class = class as usize;
+        let (loss, inputs) = (work.loss, work.inputs);
+        let per_row = work.parts();
+        let parts = &mut self.parts[place * per_row..(place + 1) * per_row];
+        let (logits, features) = parts.split_at_mut(work.logit_parts());
+        let label = inputs.logits[row * loss.classes + class].widen().to_f64();
+        let slopes = &mut self.slopes[place];
+        let found = gather(logits, loss.scale);
+        (slopes.highest, slopes.above, slopes.total) = (found.highest, found.above, found.sum);
+        let at = |table: &Option<super::Scalars<'_>>| table.as_ref().map_or(0.0, |t| t.at(class));
+        let (bias, margin) = (at(&inputs.logit_bias), at(&inputs.label_margin));
+        if found.highest == f64::NEG_INFINITY && found.sum == 0.0 {
+            // Every other logit is -inf: the label is certain, whatever its own logit is.
+            (quantities.lead[place], quantities.total[place]) = (f64::NEG_INFINITY, 1.0);
+        } else {
+            let lead = (found.highest - label) - bias + margin;
+            quantities.lead[place] = loss.scale * lead + found.above;
+            quantities.total[place] = found.sum;
+        }
+        if work.smoothed {
+            // Σ over j of z'_j - z'_y = scale · (z_j - z_y + bias_j - bias_y + margin_y), without j = y.
+            let mut sum = work.bias_sum - loss.classes as f64 * bias + (loss.classes as f64 - 1.0) * margin;
+            for (part, cell) in logits.iter_mut().enumerate() {
+                let found = cell.get_mut();
+                let (columns, _) = work.columns(part);
+                let others = columns.len() - usize::from(columns.contains(&class));
+                if others > 0 {
+                    sum += found.lead + others as f64 * (found.highest - label);
+                }
+            }
+            quantities.mean_lead[place] = loss.scale * sum / loss.classes as f64;
+        }
+        if let Some(weights) = &inputs.class_weights {
+            quantities.class_weight[place] = weights.at(class);
+        }
+        if let Some(upstream) = &inputs.loss_grad {
+            quantities.upstream[place] = upstream.at(row);
+        }
+        if work.normed {
+            quantities.feature_l1[place] = features.iter_mut().map(|cell| cell.get_mut().l1).sum();
+        } else if loss.features != FeatureInput::Raw && loss.reads(Read::FeatureL1) {
+            quantities.feature_l1[place] = inputs.features[row].widen().to_f64();
+        }
+    }
+
+    /// What the program made of a row: written where it is an output, kept where the gradients need it.
+    #[inline(always)]
+    fn leave<T: Element<Matrix = M>>(&mut self, work: &Work<'_, T>, place: usize, row: usize) {
+        let masked = match work.classes[row] {
+            IGNORED => Some(0.0),
+            INVALID => Some(f64::NAN),
+            _ => None,
+        };
+        let evaluator = &self.evaluator;
+        let at = |step: usize| masked.unwrap_or_else(|| evaluator.at(step)[place]);
+        let root = |step: Option<usize>| step.map_or(0.0, at);
+        let (out, roots) = (&work.out, &work.roots);
+        // SAFETY: a row is in one block of one task.
+        unsafe {
+            out.shares.set(row, root(roots.share));
+            for output in [&out.loss, &out.row_loss].into_iter().flatten() {
+                output.set(row, M::from_f64(root(roots.row_loss)));
+            }
+            for (step, output) in &out.entries {
+                output.set(row, M::from_f64(at(*step)));
+            }
+        }
+        let slopes = &mut self.slopes[place];
+        slopes.others = root(roots.others);
+        slopes.label = roots.label.map_or(-slopes.others, at);
+        slopes.shift = root(roots.shift);
+        slopes.by_norm = root(roots.by_norm);
+        debug_assert!(work.width == 0 || work.loss.position(Input::Features).is_some());
+    }
+}
+
+/// The parts of a row as one part.
+fn gather(parts: &mut [UnsafeCell<Part>], scale: f64) -> Part {
+    if let [only] = parts {
+        return *only.get_mut();
+    }
+    let mut all = Part { highest: f64::NEG_INFINITY, above: f64::NEG_INFINITY, ..Part::default() };
+    for part in parts.iter_mut().map(|p| p.get_mut()) {
+        all.highest = if part.highest > all.highest { part.highest } else { all.highest };
+    }
+    for part in parts.iter_mut().map(|p| p.get_mut()) {
+        let above = part.exponent(all.highest, scale);
+        all.above = if above > all.above { above } else { all.above };
+    }
+    for part in parts.iter_mut().map(|p| p.get_mut()) {
+        // A part of -inf alone has the sum 0, and no exponent.
+        let weight = (part.exponent(all.highest, scale) - all.above).exp();
+        all.sum += if part.sum == 0.0 { 0.0 } else { part.sum * weight };
+    }
+    all
+}
+
+impl Part {
+    /// The largest exponent of the part, relative to `highest`.
+    #[inline(always)]
+    pub fn exponent(&self, highest: f64, scale: f64) -> f64 {
+        if self.highest == highest { self.above } else { scale * (self.highest - highest) + self.above }
+    }
+}

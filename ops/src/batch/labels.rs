@@ -1,0 +1,44 @@
+//! Labels to classes, and what they say of the whole batch.
+
+use super::ports::{BatchError, Inputs};
+use crate::descriptor::{Descriptor, Read};
+use crate::evaluate::Shared;
+
+/// Instead of a class: the row does not count.
+pub(super) const IGNORED: u32 = u32::MAX;
+/// Instead of a class: the label is none.
+pub(super) const INVALID: u32 = u32::MAX - 1;
+
+/// Labels of a batch.
+pub(super) struct Resolved {
+    /// `[N]`: a class, [`IGNORED`] or [`INVALID`]
+    pub classes: Vec<u32>,
+    pub shared: Shared,
+}
+
+pub(super) fn resolve<T>(loss: &Descriptor, inputs: &Inputs<'_, T>) -> Result<Resolved, BatchError> {
+    let class = |row: usize| {
+        let label = inputs.labels.at(row);
+        if Some(label) == loss.ignore_index {
+            return Ok(IGNORED);
+        }
+        match u32::try_from(label) {
+            Ok(class) if (class as usize) < loss.classes => Ok(class),
+            _ if loss.check_labels => Ok(INVALID),
+            _ => Err(BatchError(format!(
+                "row {row}: the label is {label}, and the classes are 0 to {}",
+                loss.classes - 1
+            ))),
+        }
+    };
+    let classes = (0..inputs.rows).map(class).collect::<Result<Vec<u32>, _>>()?;
+    let counted = classes.iter().filter(|class| **class != IGNORED);
+    let weight = |class: &u32| match (*class, &inputs.class_weights) {
+        (INVALID, _) => f64::NAN,
+        (class, Some(weights)) => weights.at(class as usize),
+        (_, None) => 1.0,
+    };
+    let weight_sum = if loss.reads(Read::WeightSum) { counted.clone().map(weight).sum() } else { 0.0 };
+    let shared = Shared { count: counted.count() as f64, weight_sum, parameters: inputs.parameters.clone() };
+    Ok(Resolved { classes, shared })
+}
