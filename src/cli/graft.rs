@@ -2,11 +2,14 @@
 
 #![allow(rustdoc::broken_intra_doc_links, reason = "shapes in help texts, where backquotes would show")]
 
+use std::ops::RangeInclusive;
+
 use super::loss_args::{FloatType, LossArgs};
 use super::model::ModelFile;
 use super::output::{Target, say};
 use super::{Exit, Failure};
 use crate::graft::{Attached, Head, Kind, Plan, Wishes, attach, discover};
+use crate::graph::Graph;
 use crate::loss::Loss;
 use crate::lower;
 use crate::onnx::{Host, splice};
@@ -29,8 +32,11 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", value_parser = |s: &str| Ok::<_, std::convert::Infallible>(Target::from(s)))]
     output: Target,
     /// What to add
-    #[arg(long, value_enum, default_value = "loss-grad")]
+    #[arg(long, value_enum, default_value = "loss")]
     emit: Kind,
+    /// With --emit loss: the compiled backward behind a stop-gradient, exact where samples are sure
+    #[arg(long)]
+    explicit_backward: bool,
     /// The value that holds the logits [N,C]
     #[arg(long, value_name = "NAME")]
     logits: Option<String>,
@@ -45,9 +51,15 @@ pub struct Args {
     dtype: Option<FloatType>,
 }
 
+/// Operator sets that ONNX Runtime Training 1.19.2 was seen to train, the last release that there is.
+const TRAINING_OPSETS: RangeInclusive<i64> = 13..=21;
+/// Newest IR version that it reads.
+const TRAINING_NEWEST_IR: i64 = 10;
+
 const EXAMPLES: &str = "\
 Examples:
-  ibgraph graft classifier.onnx -o train.onnx
+  ibgraph graft classifier.onnx -o train.onnx                       # for ONNX Runtime Training
+  ibgraph graft classifier.onnx --emit loss-grad -o loss_grad.onnx  # for any ONNX Runtime
   ibgraph graft classifier.onnx ib-focal --class-counts counts.json --class-weights inverse -o train.onnx
   ibgraph graft classifier.onnx ldam --class-counts 500,20,3 --logits head/out --features pool/out -o train.onnx";
 
@@ -59,9 +71,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let wishes = Wishes { logits: args.logits.as_deref(), features: args.features.as_deref() };
     let head = discover(&host, wishes).map_err(|error| file.failure(error))?;
     let loss = loss(&args, &file, &head)?;
-    let graph = match args.emit {
-        Kind::LossGrad => lower::portable(&loss),
-    };
+    let graph = lowered(&args, &loss)?;
     let plan = Plan { loss: &loss, graph: &graph, kind: args.emit, labels: args.labels.as_deref() };
     let attached = attach(&host, &head, plan).map_err(|error| file.failure(error))?;
     let spliced = splice(&host, &attached.delta).map_err(|error| file.failure(error))?;
@@ -87,7 +97,34 @@ fn loss(args: &Args, file: &ModelFile, head: &Head) -> Result<Loss, Failure> {
                 head.logits.name
             ))),
         }?;
-    args.loss.loss(dtype, head.classes.map(|classes| (classes, file.name.as_str())))
+    let loss = args.loss.loss(dtype, head.classes.map(|classes| (classes, file.name.as_str())))?;
+    if args.emit == Kind::Loss { args.loss.alone(&loss) } else { Ok(loss) }
+}
+
+fn lowered(args: &Args, loss: &Loss) -> Result<Graph, Failure> {
+    if args.explicit_backward && args.emit != Kind::Loss {
+        return Err(Failure::usage("--explicit-backward goes with --emit loss"));
+    }
+    match args.emit {
+        Kind::Loss if args.explicit_backward => lower::explicit_backward(loss).map_err(Failure::usage),
+        Kind::Loss => lower::trainable(loss).map_err(Failure::usage),
+        Kind::LossGrad => Ok(lower::portable(loss)),
+    }
+}
+
+/// What keeps ONNX Runtime Training from reading the file.
+fn training_note(host: &Host<'_>) -> Option<String> {
+    let opset = host.opset().unwrap_or(0);
+    let fits = TRAINING_OPSETS.contains(&opset) && host.ir() <= TRAINING_NEWEST_IR;
+    (!fits).then(|| {
+        format!(
+            "  note:     ONNX Runtime Training 1.19.2 reads opsets {} to {} and IR versions up to {TRAINING_NEWEST_IR}; \
+             the model has opset {opset} and IR version {}",
+            TRAINING_OPSETS.start(),
+            TRAINING_OPSETS.end(),
+            host.ir()
+        )
+    })
 }
 
 fn summary(
@@ -120,6 +157,9 @@ fn summary(
     };
     lines.push(format!("  inputs:   {}", listed(loss.inputs())));
     lines.push(format!("  outputs:  {}", listed(loss.outputs())));
+    if args.emit == Kind::Loss {
+        lines.extend(training_note(host));
+    }
     if !copied.is_empty() {
         lines.push(format!("  copied:   {}", copied.join(", ")));
     }

@@ -36,6 +36,8 @@ const FREE_INITIALIZERS: i64 = 4;
 /// What a graft adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
+    /// The loss alone, first among the outputs, for ONNX Runtime Training to differentiate.
+    Loss,
     /// The loss, and its gradients with respect to logits and features.
     LossGrad,
 }
@@ -44,6 +46,7 @@ impl Kind {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::Loss => "loss",
             Kind::LossGrad => "loss-grad",
         }
     }
@@ -51,6 +54,7 @@ impl Kind {
     /// Whether its outputs come before those that the classifier has.
     fn comes_first(self) -> bool {
         match self {
+            Kind::Loss => true,
             Kind::LossGrad => false,
         }
     }
