@@ -7,8 +7,12 @@
 mod attach;
 mod discover;
 mod flow;
+#[cfg(test)]
+mod models;
 mod names;
+mod training;
 
 pub use attach::{AttachError, Attached, Kind, METADATA, Plan, attach};
 pub use discover::{DiscoverError, Head, Place, Wishes, discover};
 pub use names::Names;
+pub use training::{Selection, Training, TrainingError, TrainingPlan, training};

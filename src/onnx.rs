@@ -5,6 +5,7 @@
 pub mod attributes;
 pub mod external;
 pub mod host;
+mod import;
 pub mod messages;
 mod opset;
 mod outline;
@@ -17,6 +18,7 @@ pub mod wire;
 mod write;
 
 pub use host::{Host, HostError};
+pub use import::{ImportError, Imported, import, port_type};
 pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions, oldest_ir};
 pub use outline::{Operator, outline};
 pub use read::{ReadError, read, tensor};

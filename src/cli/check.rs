@@ -105,14 +105,23 @@ pub fn check_bytes(
 }
 
 impl EngineArgs {
+    /// An engine to train on: ONNX Runtime, unless the embedded engine, which computes in float32 throughout, is asked
+    /// for. A model's external data is in `data_dir`.
+    pub fn open_for_training(&self, data_dir: Option<PathBuf>) -> Result<Box<dyn Engine>, Failure> {
+        match self.engine {
+            EngineChoice::Embedded => self.embedded(),
+            EngineChoice::Ort | EngineChoice::Auto => self.ort(data_dir),
+        }
+    }
+
     fn open(&self) -> Result<Box<dyn Engine>, Failure> {
         match self.engine {
             EngineChoice::Embedded => self.embedded(),
-            EngineChoice::Ort => self.ort(),
+            EngineChoice::Ort => self.ort(None),
             // A provider or a library that was asked for is ONNX Runtime's; the embedded engine would not be it.
-            EngineChoice::Auto if self.provider != Provider::Cpu || self.runtime.is_some() => self.ort(),
+            EngineChoice::Auto if self.provider != Provider::Cpu || self.runtime.is_some() => self.ort(None),
             EngineChoice::Auto => match self.first_usable()? {
-                Some(_) => self.ort(),
+                Some(_) => self.ort(None),
                 None => self.embedded(),
             },
         }
@@ -128,14 +137,14 @@ impl EngineArgs {
         Ok(Box::new(EmbeddedEngine::new(self.threads)))
     }
 
-    fn ort(&self) -> Result<Box<dyn Engine>, Failure> {
+    fn ort(&self, data_dir: Option<PathBuf>) -> Result<Box<dyn Engine>, Failure> {
         let found = self.first_usable()?.ok_or_else(|| {
             Failure::missing(
                 "no ONNX Runtime was found; run `ibgraph runtime install`, or name a library with --runtime or \
                  ORT_DYLIB_PATH (`ibgraph runtime list` shows where it was looked for)",
             )
         })?;
-        let options = OrtOptions { threads: self.threads, ..OrtOptions::default() };
+        let options = OrtOptions { threads: self.threads, data_dir, ..OrtOptions::default() };
         let engine = OrtEngine::open(&found.library, self.provider, options)?;
         Ok(Box::new(engine))
     }

@@ -12,6 +12,8 @@ pub enum Exit {
     Good = 0,
     /// A check or a comparison failed; its report says where.
     CheckFailed = 1,
+    /// Ended by Ctrl-C, with what was done so far written: 128 and the number of SIGINT.
+    Interrupted = 130,
 }
 
 /// An error with its exit code.

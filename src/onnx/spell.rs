@@ -47,15 +47,6 @@ impl SpellError {
     }
 }
 
-/// Where the part of a graph starts that is to be spelled: what stands before is in a file already.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Start {
-    /// Nodes before it.
-    pub nodes: usize,
-    /// Constants before it.
-    pub constants: usize,
-}
-
 /// Spells a graph at `opset`. `names` has the name of every value, by its index; `taken` are names that the file has
 /// beside them, which no name made here will be.
 ///
@@ -67,28 +58,14 @@ pub fn spell(
     names: &[String],
     taken: &HashSet<String>,
 ) -> Result<Spelled, SpellError> {
-    spell_from(graph, Start::default(), opset, names, taken)
-}
-
-/// Spells the nodes and constants of a graph from `start` on; see [`spell`].
-///
-/// # Errors
-/// Operators or types that the operator set does not have.
-pub fn spell_from(
-    graph: &Graph,
-    start: Start,
-    opset: i64,
-    names: &[String],
-    taken: &HashSet<String>,
-) -> Result<Spelled, SpellError> {
     old::check_types(graph, opset)?;
     let taken = taken.iter().chain(names).cloned().collect();
     let mut speller = Speller { graph, opset, names, taken, extra: Vec::new() };
     let mut nodes = Vec::new();
-    for node in &graph.nodes()[start.nodes..] {
+    for node in graph.nodes() {
         nodes.extend(speller.node(node)?);
     }
-    let constants = graph.constants()[start.constants..].iter();
+    let constants = graph.constants().iter();
     let mut initializers: Vec<TensorProto> =
         constants.map(|(id, tensor)| tensor_proto(&names[id.index()], tensor)).collect();
     initializers.append(&mut speller.extra);

@@ -1,5 +1,7 @@
 //! What the tests of grafts share: a directory to work in, the classifiers' data, and the comparison of gradients.
 
+#![allow(dead_code, reason = "each test program uses a part of this")]
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -122,9 +124,14 @@ impl Place {
     }
 }
 
+/// A path in `tests/data`.
+pub fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
+}
+
 /// A directory of `tests/data/classifiers`.
 pub fn classifier(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/classifiers").join(name)
+    data("classifiers").join(name)
 }
 
 pub fn classifiers() -> [&'static str; 5] {
