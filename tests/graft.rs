@@ -84,12 +84,13 @@ const GRAFT: Graft = Graft {
     loss: "loss",
 };
 
-const GRAFTS: [Graft; 10] = [
+const GRAFTS: [Graft; 11] = [
     Graft { file: "dynamo_external", ..GRAFT },
     Graft { file: "fixed_batch", rows: 4, ..GRAFT },
     Graft { file: "half", half: true, ..GRAFT },
     Graft { file: "linear", shape: &[5], classes: 3, ..GRAFT },
     Graft { file: "metadata", ..GRAFT },
+    Graft { file: "opset9", ..GRAFT },
     Graft { file: "name_clash", input: "labels", labels: "labels_1", loss: "loss_1", ..GRAFT },
     Graft { file: "sklearn_mlp", input: "X", ..GRAFT },
     Graft { file: "softmax_tail", ..GRAFT },

@@ -109,14 +109,23 @@ pub fn check_bytes(
 }
 
 impl EngineArgs {
+    /// An engine to train on: ONNX Runtime, unless the embedded engine, which computes in float32 throughout, is asked
+    /// for. A model's external data is in `data_dir`.
+    pub fn open_for_training(&self, data_dir: Option<PathBuf>) -> Result<Box<dyn Engine>, Failure> {
+        match self.engine {
+            EngineChoice::Embedded => self.embedded(),
+            EngineChoice::Ort | EngineChoice::Auto => self.ort(data_dir),
+        }
+    }
+
     fn open(&self) -> Result<Box<dyn Engine>, Failure> {
         match self.engine {
             EngineChoice::Embedded => self.embedded(),
-            EngineChoice::Ort => self.ort(),
+            EngineChoice::Ort => self.ort(None),
             // A provider or a library that was asked for is ONNX Runtime's; the embedded engine would not be it.
-            EngineChoice::Auto if self.provider != Provider::Cpu || self.runtime.is_some() => self.ort(),
+            EngineChoice::Auto if self.provider != Provider::Cpu || self.runtime.is_some() => self.ort(None),
             EngineChoice::Auto => match self.first_usable()? {
-                Some(_) => self.ort(),
+                Some(_) => self.ort(None),
                 None => self.embedded(),
             },
         }
@@ -132,34 +141,44 @@ impl EngineArgs {
         Ok(Box::new(EmbeddedEngine::new(self.threads)))
     }
 
-    fn ort(&self) -> Result<Box<dyn Engine>, Failure> {
-        let found = self.first_usable()?.ok_or_else(|| {
-            Failure::missing(
-                "no ONNX Runtime was found; run `ibgraph runtime install`, or name a library with --runtime or \
-                 ORT_DYLIB_PATH (`ibgraph runtime list` shows where it was looked for)",
-            )
-        })?;
-        let options = OrtOptions { threads: self.threads, ..OrtOptions::default() };
-        let engine = OrtEngine::open(&found.library, self.provider, options)?;
+    fn ort(&self, data_dir: Option<PathBuf>) -> Result<Box<dyn Engine>, Failure> {
+        let library = find_library(self.runtime.clone(), self.provider)?;
+        let options = OrtOptions { threads: self.threads, data_dir, ..OrtOptions::default() };
+        let engine = OrtEngine::open(&library, self.provider, options)?;
         Ok(Box::new(engine))
     }
 
-    /// The library to use. One that the user named must be usable; others are passed over if they are not.
     fn first_usable(&self) -> Result<Option<Found>, Failure> {
-        let mut all = find(&search(self.runtime.clone()));
-        if self.provider == Provider::Cuda {
-            all.sort_by_key(|found| !(found.cuda || matches!(found.origin, Origin::Flag | Origin::Env)));
-        }
-        for found in all {
-            match (&found.usable, &found.origin) {
-                (Ok(()), _) => return Ok(Some(found)),
-                (Err(why), Origin::Flag | Origin::Env) => {
-                    let library = found.library.display();
-                    return Err(Failure::missing(format!("cannot use the ONNX Runtime {library}: {why}")));
-                }
-                (Err(_), _) => {}
-            }
-        }
-        Ok(None)
+        first_usable(self.runtime.clone(), self.provider)
     }
+}
+
+/// The ONNX Runtime library to use.
+pub fn find_library(runtime: Option<PathBuf>, provider: Provider) -> Result<PathBuf, Failure> {
+    let found = first_usable(runtime, provider)?.ok_or_else(|| {
+        Failure::missing(
+            "no ONNX Runtime was found; run `ibgraph runtime install`, or name a library with --runtime or \
+             ORT_DYLIB_PATH (`ibgraph runtime list` shows where it was looked for)",
+        )
+    })?;
+    Ok(found.library)
+}
+
+/// The library to use. One that the user named must be usable; others are passed over if they are not.
+fn first_usable(runtime: Option<PathBuf>, provider: Provider) -> Result<Option<Found>, Failure> {
+    let mut all = find(&search(runtime));
+    if provider == Provider::Cuda {
+        all.sort_by_key(|found| !(found.cuda || matches!(found.origin, Origin::Flag | Origin::Env)));
+    }
+    for found in all {
+        match (&found.usable, &found.origin) {
+            (Ok(()), _) => return Ok(Some(found)),
+            (Err(why), Origin::Flag | Origin::Env) => {
+                let library = found.library.display();
+                return Err(Failure::missing(format!("cannot use the ONNX Runtime {library}: {why}")));
+            }
+            (Err(_), _) => {}
+        }
+    }
+    Ok(None)
 }

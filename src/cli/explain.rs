@@ -10,7 +10,7 @@ use crate::row::{Compiled, Formulas, StepId, compile, formulas};
 
 mod curves;
 mod plot;
-mod ticks;
+pub(in crate::cli) mod ticks;
 
 use curves::Curve;
 

@@ -13,7 +13,10 @@ use crate::lower;
 use crate::onnx::{Host, splice};
 use crate::tensor::DType;
 
-mod data;
+pub(super) mod data;
+mod training;
+
+use training::{Opened, TrainingArgs};
 
 /// Add a loss to an exported classifier
 ///
@@ -31,7 +34,7 @@ pub struct Args {
     output: Target,
     /// What to add
     #[arg(long, value_enum, default_value = "loss")]
-    emit: Kind,
+    emit: Emit,
     /// Put the compiled gradient into the loss, for ONNX Runtime Training: exact on samples the classifier is sure of
     #[arg(long)]
     explicit_backward: bool,
@@ -47,12 +50,46 @@ pub struct Args {
     /// Element type of the logits, where the model does not tell
     #[arg(long, value_enum)]
     dtype: Option<FloatType>,
+    #[command(flatten)]
+    training: TrainingArgs,
+}
+
+/// What to add to a classifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Emit {
+    /// The loss alone, as the first output, for ONNX Runtime Training to differentiate.
+    Loss,
+    /// The loss, and its gradients with respect to logits and features.
+    LossGrad,
+    /// The loss, and its gradient with respect to every parameter.
+    Gradients,
+    /// A whole step of training: parameters and optimizer state in, parameters and state out.
+    TrainStep,
+    /// Not added but on its own: the optimizer's update, from the gradients of --emit gradients.
+    Apply,
+}
+
+impl Emit {
+    /// As a graft of the loss alone; `None` for what needs the backward pass of the classifier.
+    fn kind(self) -> Option<Kind> {
+        match self {
+            Emit::Loss => Some(Kind::Loss),
+            Emit::LossGrad => Some(Kind::LossGrad),
+            Emit::Gradients | Emit::TrainStep | Emit::Apply => None,
+        }
+    }
+
+    fn name(self) -> String {
+        let value = clap::ValueEnum::to_possible_value(&self);
+        value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 }
 
 const EXAMPLES: &str = "\
 Examples:
   ibgraph graft classifier.onnx -o train.onnx
   ibgraph graft classifier.onnx --emit loss-grad -o loss_and_gradients.onnx
+  ibgraph graft classifier.onnx --emit train-step --optimizer adamw -o step.onnx
   ibgraph graft classifier.onnx ib-focal --class-counts counts.json --class-weights inverse -o train.onnx
   ibgraph graft classifier.onnx ldam --class-counts 500,20,3 --logits head/out --features pool/out -o train.onnx";
 
@@ -68,18 +105,49 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     file.guard(&args.output, &external)?;
     let wishes = Wishes { logits: args.logits.as_deref(), features: args.features.as_deref() };
     let head = discover(&host, wishes).map_err(|error| file.failure(error))?;
-    let (loss, graph) = lowered(&args, loss(&args, &file, &head)?)?;
-    let plan = Plan { loss: &loss, graph: &graph, kind: args.emit, labels: args.labels.as_deref() };
+    if let Some(option) = args.training.misplaced(args.emit) {
+        return Err(Failure::usage(format!("{option} has no use with --emit {}", args.emit.name())));
+    }
+    let loss = loss(&args, &file, &head)?;
+    let Some(kind) = args.emit.kind() else {
+        refuse_loss_options(&args)?;
+        let opened = Opened { file: &file, host: &host, head: &head, loss: &loss, external: &external };
+        return training::run(&args, &opened);
+    };
+    let (loss, graph) = lowered(&args, kind, loss)?;
+    let plan = Plan { loss: &loss, graph: &graph, kind, labels: args.labels.as_deref() };
     let attached = attach(&host, &head, plan).map_err(|error| file.failure(error))?;
     let spliced = splice(&host, &attached.delta).map_err(|error| file.failure(error))?;
     let copied = data::copy(&file.directory(), &args.output, &external)?;
     args.output.write_with(&|out| spliced.write_to(out))?;
-    let text = summary(&args, &loss, &head, &host, &attached, spliced.len(), &copied);
-    match args.output {
-        Target::Stdout => eprintln!("{text}"),
-        Target::File(_) => say(text),
-    }
+    args.note(summary(&args, &loss, &head, &host, &attached, spliced.len(), &copied));
     Ok(Exit::Good)
+}
+
+impl Args {
+    /// Tells what was done, not where the model goes.
+    fn note(&self, text: String) {
+        match self.output {
+            Target::Stdout => eprintln!("{text}"),
+            Target::File(_) => say(text),
+        }
+    }
+}
+
+/// Options of the loss's outputs, of which a training graph has one.
+fn refuse_loss_options(args: &Args) -> Result<(), Failure> {
+    let name = args.emit.name();
+    if args.explicit_backward {
+        return Err(Failure::usage(format!(
+            "--explicit-backward goes with --emit loss; --emit {name} has the compiled gradient anyway"
+        )));
+    }
+    if args.loss.outputs().iter().any(|output| output != "loss") {
+        return Err(Failure::usage(format!(
+            "--outputs goes with --emit loss-grad; --emit {name} gives the loss"
+        )));
+    }
+    Ok(())
 }
 
 fn loss(args: &Args, file: &ModelFile, head: &Head) -> Result<Loss, Failure> {
@@ -98,8 +166,8 @@ fn loss(args: &Args, file: &ModelFile, head: &Head) -> Result<Loss, Failure> {
 }
 
 /// The graph to attach, and the loss with the outputs that it has.
-fn lowered(args: &Args, loss: Loss) -> Result<(Loss, Graph), Failure> {
-    match args.emit {
+fn lowered(args: &Args, kind: Kind, loss: Loss) -> Result<(Loss, Graph), Failure> {
+    match kind {
         Kind::Loss => {
             if args.loss.outputs().iter().any(|name| name != "loss") {
                 return Err(Failure::usage(
@@ -151,7 +219,7 @@ fn summary(
     };
     lines.push(format!("  inputs:   {}", listed(loss.inputs())));
     lines.push(format!("  outputs:  {}", listed(loss.outputs())));
-    if let (Kind::Loss, Some(note)) = (args.emit, training_note(host)) {
+    if let (Emit::Loss, Some(note)) = (args.emit, training_note(host)) {
         lines.push(note);
     }
     if !copied.is_empty() {

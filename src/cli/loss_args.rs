@@ -14,7 +14,7 @@ use crate::loss::{
 use crate::tensor::DType;
 
 /// β of the effective-number weights, as Cui et al. (CVPR 2019) use it for long-tailed CIFAR.
-const DEFAULT_BETA: f64 = 0.9999;
+pub(super) const DEFAULT_BETA: f64 = 0.9999;
 
 /// A loss on the command line.
 #[derive(Debug, clap::Args)]

@@ -108,6 +108,7 @@ pub fn training(host: &Host<'_>, head: &Head, plan: TrainingPlan<'_>) -> Result<
         loss: &loss,
         plan,
         inputs: data_inputs(host, labels.as_ref().map(|labels| labels.name.as_str())),
+        outputs: classifier_outputs(host, logits),
         names: IndexMap::new(),
     };
     maker.names.insert("logits".to_owned(), logits.to_owned());
@@ -138,6 +139,18 @@ fn data_inputs(host: &Host<'_>, labels: Option<&str>) -> Vec<Input> {
         .collect()
 }
 
+/// The classifier's own outputs, of those that have a type.
+fn classifier_outputs(host: &Host<'_>, logits: &str) -> Vec<Output> {
+    let ports = host.graph().output.iter().filter_map(|port| Some((port, port.name.as_deref()?)));
+    let typed = ports.filter_map(|(port, name)| Some((name, crate::onnx::port_type(port)?)));
+    typed
+        .map(|(name, ty)| {
+            let role = if name == logits { OutputRole::Logits } else { OutputRole::Classifier };
+            Output { port: Port::new(name, &ty), role, of: None }
+        })
+        .collect()
+}
+
 /// A training graph in the making.
 struct Maker<'a> {
     b: &'a mut Builder,
@@ -148,6 +161,8 @@ struct Maker<'a> {
     features: Option<ValueId>,
     labels: Option<ValueId>,
     inputs: Vec<Input>,
+    /// Those that the classifier has.
+    outputs: Vec<Output>,
     names: IndexMap<String, String>,
 }
 
@@ -176,16 +191,17 @@ impl Maker<'_> {
         }
         let gradients = autodiff::backward(self.b, &seeds, &chosen.values(), &[])?;
         let mut outputs = vec![self.loss_output(lowered.loss)];
+        outputs.append(&mut self.outputs);
         let Settled { trained, left_out } =
             chosen.with_gradients(&gradients).map_err(TrainingError::Selection)?;
         let parameters: Vec<Parameter> = trained
             .into_iter()
             .map(|(name, value, gradient)| Parameter {
                 initial: Initial::Initializer(name.clone()),
-                name,
                 value,
+                decay: self.plan.selection.decays(&name),
                 gradient,
-                decay: true,
+                name,
             })
             .collect();
         let mut carried = match self.plan.recipe {
@@ -209,7 +225,7 @@ impl Maker<'_> {
     }
 
     fn loss_output(&mut self, loss: ValueId) -> Output {
-        let name = self.additions.names().fresh("loss");
+        let name = self.additions.names().give("loss");
         self.names.insert("loss".to_owned(), name.clone());
         let port = Port::new(&name, self.b.ty(loss));
         self.additions.output(self.b, name, loss);
@@ -219,7 +235,7 @@ impl Maker<'_> {
     fn gradients(&mut self, parameters: &[Parameter], outputs: &mut Vec<Output>) -> Vec<Carried> {
         let mut carried = Vec::new();
         for parameter in parameters {
-            let name = self.additions.names().fresh(&format!("{}{GRADIENT}", parameter.name));
+            let name = self.additions.names().give(&format!("{}{GRADIENT}", parameter.name));
             let port = Port::new(&name, self.b.ty(parameter.gradient));
             outputs.push(Output { port, role: OutputRole::Gradient, of: Some(parameter.name.clone()) });
             self.additions.output(self.b, name, parameter.gradient);
@@ -253,7 +269,7 @@ impl Maker<'_> {
     fn statistics(&mut self) -> Vec<Carried> {
         let mut carried = Vec::new();
         for (name, value, next) in statistics(self.b.graph()) {
-            let successor = self.additions.names().fresh(&format!("{name}{NEXT}"));
+            let successor = self.additions.names().give(&format!("{name}{NEXT}"));
             carried.push(Carried {
                 port: Port::new(&name, self.b.ty(value)),
                 next: Some(successor.clone()),
@@ -303,7 +319,7 @@ impl Maker<'_> {
             "labels" => self.plan.labels.unwrap_or("labels"),
             other => other,
         };
-        let name = self.additions.names().fresh(base);
+        let name = self.additions.names().give(base);
         let batch = self.b.ty(self.logits).shape[0].clone();
         let extent = |dim: &loss::Dim| match dim {
             loss::Dim::Fixed(n) => Dim::Fixed(*n),

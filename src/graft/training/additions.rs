@@ -2,12 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graft::Names as Taken;
+use crate::graft::Names;
 use crate::graft::attach::{PREFIX, rename};
 use crate::graph::{Builder, Graph, Op, UnaryOp, ValueId};
 use crate::onnx::{Delta, Host, Imported, SpellError, port, spell};
 use crate::train::manifest::Carried;
-use crate::train::names::Names;
 
 /// First IR version in which an initializer need not be an input too.
 const FREE_INITIALIZERS: i64 = 4;
@@ -32,7 +31,7 @@ impl Additions {
             nodes: graph.nodes().len(),
             inputs: graph.inputs().len(),
             theirs: host.graph().input.iter().filter_map(|port| port.name.clone()).collect(),
-            names: Names::new(Taken::of(host.graph()).into_all()),
+            names: Names::of(host.graph()),
             outputs: Vec::new(),
             in_constants: host.ir() < FREE_INITIALIZERS,
         }
@@ -73,7 +72,7 @@ impl Additions {
             ..Delta::default()
         };
         for node in &mut delta.nodes {
-            node.name = node.name.take().map(|name| self.names.fresh(&format!("{PREFIX}{name}")));
+            node.name = node.name.take().map(|name| self.names.give(&format!("{PREFIX}{name}")));
         }
         if self.in_constants {
             rename::store_in_constants(&mut delta);
@@ -112,7 +111,7 @@ impl Additions {
             graph.values.iter().map(|v| v.name.clone().unwrap_or_default()).collect();
         let mut give = |id: ValueId, base: String| {
             if names[id.index()].is_empty() {
-                names[id.index()] = self.names.fresh(&format!("{PREFIX}{base}"));
+                names[id.index()] = self.names.give(&format!("{PREFIX}{base}"));
             }
         };
         for (index, (id, _)) in part.constants().iter().enumerate() {

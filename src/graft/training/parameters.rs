@@ -11,6 +11,8 @@ pub struct Selection {
     pub train: Vec<String>,
     /// What is not, whatever `train` says.
     pub freeze: Vec<String>,
+    /// What is trained without weight decay.
+    pub no_decay: Vec<String>,
 }
 
 /// Parameters to train.
@@ -21,6 +23,11 @@ pub(super) struct Chosen {
 }
 
 impl Selection {
+    /// Whether weight decay applies to a parameter.
+    pub fn decays(&self, name: &str) -> bool {
+        !self.no_decay.iter().any(|pattern| matches(pattern, name))
+    }
+
     /// The parameters among a model's float initializers.
     ///
     /// # Errors
@@ -29,7 +36,9 @@ impl Selection {
         let graph = imported.builder.graph();
         let name = |id: &ValueId| graph.value(*id).name.clone().unwrap_or_default();
         let names: Vec<(String, ValueId)> = imported.initializers.iter().map(|id| (name(id), *id)).collect();
-        for (flag, patterns) in [("--train", &self.train), ("--freeze", &self.freeze)] {
+        for (flag, patterns) in
+            [("--train", &self.train), ("--freeze", &self.freeze), ("--no-decay", &self.no_decay)]
+        {
             let idle = |pattern: &&String| !names.iter().any(|(name, _)| matches(pattern, name));
             if let Some(pattern) = patterns.iter().find(idle) {
                 return Err(format!(
