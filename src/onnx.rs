@@ -5,6 +5,7 @@
 pub mod attributes;
 pub mod external;
 pub mod host;
+mod import;
 pub mod messages;
 mod opset;
 mod outline;
@@ -17,10 +18,11 @@ pub mod wire;
 mod write;
 
 pub use host::{Host, HostError};
+pub use import::{ImportError, Imported, import, port_type};
 pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions, oldest_ir};
 pub use outline::{Operator, outline};
 pub use read::{ReadError, read, tensor};
 pub use source::Source;
 pub use spell::{SpellError, Spelled, names, spell};
 pub use splice::{Delta, SpliceError, Spliced, splice};
-pub use write::{WriteOptions, graph_message, model, port, tensor_bytes, write};
+pub use write::{WriteOptions, graph_message, loss_port, model, port, tensor_bytes, write};

@@ -9,6 +9,7 @@ use half::{bf16, f16};
 
 mod bytes;
 mod cast;
+mod rows;
 
 /// Element type of a [`Tensor`]; displayed by its ONNX name (`float32`, `bfloat16`, …).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -14,7 +14,7 @@ use crate::loss::{
 use crate::tensor::DType;
 
 /// β of the effective-number weights, as Cui et al. (CVPR 2019) use it for long-tailed CIFAR.
-const DEFAULT_BETA: f64 = 0.9999;
+pub(super) const DEFAULT_BETA: f64 = 0.9999;
 
 /// A loss on the command line.
 #[derive(Debug, clap::Args)]
@@ -80,6 +80,11 @@ impl From<FloatType> for DType {
 }
 
 impl LossArgs {
+    /// The outputs that were asked for; none for the default.
+    pub fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
     /// The loss that the options describe. `classes` is their number where something else tells it, and what that is.
     pub fn loss(&self, dtype: DType, classes: Option<(usize, &str)>) -> Result<Loss, Failure> {
         let mut spec = load(&self.loss)?;

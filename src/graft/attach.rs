@@ -6,36 +6,35 @@
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
-use serde_json::json;
 
+use super::description::{Description, FORMAT, METADATA};
 use super::discover::Head;
+use super::flow::Flow;
 use super::names::Names;
 use crate::graph::Graph;
 use crate::loss::Loss;
-use crate::loss::metadata::{self, MetadataError};
+use crate::loss::metadata::{self, CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS, MetadataError};
 use crate::onnx::messages::{GraphProto, ValueInfoProto};
 use crate::onnx::{Delta, Host, NEWEST_OPSET, OLDEST_OPSET, SpellError, graph_message};
 
 mod casts;
 mod ports;
-mod rename;
+pub(super) mod rename;
 
 use casts::Casts;
-use ports::{features, labels};
+pub(super) use ports::{features, labels};
 use rename::Renamer;
 
-/// Key of the graft's description in `metadata_props`.
-pub const METADATA: &str = "ibgraph.graft";
-/// Version of the description.
-const FORMAT: u32 = 1;
 /// What inner values and nodes of ours are called, before the name that the lowering gives them.
-const PREFIX: &str = "ibgraph/";
+pub(super) const PREFIX: &str = "ibgraph/";
 /// First IR version in which an initializer need not be an input too.
 const FREE_INITIALIZERS: i64 = 4;
 
 /// What a graft adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
+    /// The loss alone, as the first output, for ONNX Runtime Training to differentiate.
+    Loss,
     /// The loss, and its gradients with respect to logits and features.
     LossGrad,
 }
@@ -44,6 +43,7 @@ impl Kind {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::Loss => "loss",
             Kind::LossGrad => "loss-grad",
         }
     }
@@ -51,6 +51,7 @@ impl Kind {
     /// Whether its outputs come before those that the classifier has.
     fn comes_first(self) -> bool {
         match self {
+            Kind::Loss => true,
             Kind::LossGrad => false,
         }
     }
@@ -127,16 +128,7 @@ pub enum AttachError {
 /// # Errors
 /// Models whose operator set cannot express the loss, and values that are not what the loss takes.
 pub fn attach(host: &Host<'_>, head: &Head, plan: Plan<'_>) -> Result<Attached, AttachError> {
-    if host.metadata(METADATA).is_some() {
-        return Err(AttachError::Grafted);
-    }
-    let opset = host.opset().ok_or(AttachError::NoOpset)?;
-    if opset > NEWEST_OPSET {
-        return Err(AttachError::Newer(opset));
-    }
-    if opset < OLDEST_OPSET {
-        return Err(AttachError::Older(opset));
-    }
+    let opset = checked_opset(host)?;
     let graph = graph_message(plan.graph, opset).map_err(|error| AttachError::Spell { opset, error })?;
     let features = features(head, plan.loss)?;
     let labels = labels(host, plan.labels)?;
@@ -154,13 +146,26 @@ pub fn attach(host: &Host<'_>, head: &Head, plan: Plan<'_>) -> Result<Attached, 
     }
     let casts = Casts::new(plan.loss, features, labels.as_ref(), &outside, &mut names);
     let renamer = Renamer::new(host, (head, features), inner(&graph, &outside, &casts, &mut names));
-    let mut delta = additions(host, &graph, plan.kind, &renamer);
+    let mut delta = additions(host, &graph, plan.kind, &outside, &renamer);
+    let text = description(plan, &graph, &outside, &renamer)?;
     casts.add(&mut delta, &renamer);
     if host.ir() < FREE_INITIALIZERS {
         rename::store_in_constants(&mut delta);
     }
-    delta.metadata = vec![(METADATA.to_owned(), description(plan, &outside)?)];
+    delta.metadata = vec![(METADATA.to_owned(), text)];
     Ok(Attached { delta, names: outside })
+}
+
+/// The operator set to write for, of a model without a graft.
+pub(super) fn checked_opset(host: &Host<'_>) -> Result<i64, AttachError> {
+    if host.metadata(METADATA).is_some() {
+        return Err(AttachError::Grafted);
+    }
+    match host.opset().ok_or(AttachError::NoOpset)? {
+        opset if opset > NEWEST_OPSET => Err(AttachError::Newer(opset)),
+        opset if opset < OLDEST_OPSET => Err(AttachError::Older(opset)),
+        opset => Ok(opset),
+    }
 }
 
 /// The names of all values of the lowered graph in the classifier.
@@ -181,12 +186,16 @@ fn inner(
     all
 }
 
-fn additions(host: &Host<'_>, graph: &GraphProto, kind: Kind, renamer: &Renamer) -> Delta {
-    let known: Vec<&str> = host.graph().input.iter().filter_map(|port| port.name.as_deref()).collect();
-    let made: Vec<&str> =
-        host.graph().node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
-    let is_new = |port: &ValueInfoProto| {
-        port.name.as_deref().is_some_and(|name| !known.contains(&name) && !made.contains(&name))
+fn additions(
+    host: &Host<'_>,
+    graph: &GraphProto,
+    kind: Kind,
+    outside: &IndexMap<String, String>,
+    renamer: &Renamer,
+) -> Delta {
+    let flow = Flow::new(host);
+    let is_new = |port: &&ValueInfoProto| {
+        port.name.as_ref().and_then(|name| outside.get(name)).is_some_and(|theirs| !flow.has(theirs))
     };
     let ports = |ports: &[ValueInfoProto]| ports.iter().map(|port| renamer.port(port)).collect::<Vec<_>>();
     let outputs = ports(&graph.output);
@@ -197,23 +206,40 @@ fn additions(host: &Host<'_>, graph: &GraphProto, kind: Kind, renamer: &Renamer)
         outputs,
         nodes: graph.node.iter().map(|node| renamer.node(node)).collect(),
         initializers: graph.initializer.iter().map(|tensor| renamer.tensor(tensor)).collect(),
-        inputs: ports(&graph.input).into_iter().filter(is_new).collect(),
+        inputs: graph.input.iter().filter(is_new).map(|port| renamer.port(port)).collect(),
         value_info: ports(&graph.value_info),
         ..Delta::default()
     }
 }
 
-/// What was added, for people and for programs that drive the model.
-fn description(plan: Plan<'_>, names: &IndexMap<String, String>) -> Result<String, MetadataError> {
-    let loss: serde_json::Value = serde_json::from_str(&metadata::to_json(plan.loss)?)?;
-    let document = json!({
-        "format": FORMAT,
-        "emit": plan.kind.name(),
-        "names": names,
-        "loss": loss,
-    });
-    Ok(document.to_string())
+/// What was added, for people, for programs that drive the model, and for [`super::extract`].
+fn description(
+    plan: Plan<'_>,
+    graph: &GraphProto,
+    outside: &IndexMap<String, String>,
+    renamer: &Renamer,
+) -> Result<String, MetadataError> {
+    let ports = |ports: &[ValueInfoProto]| -> IndexMap<String, String> {
+        let names = ports.iter().filter_map(|port| port.name.as_ref());
+        names.filter_map(|name| Some((name.clone(), outside.get(name)?.clone()))).collect()
+    };
+    // What stands behind a cast: where the loss itself begins and ends.
+    let cast = outside.iter().filter(|(ours, theirs)| renamer.value(ours) != **theirs);
+    let cast = cast.map(|(ours, _)| (ours.clone(), renamer.value(ours))).collect();
+    let tables = [CLASS_WEIGHTS, LOGIT_BIAS, LABEL_MARGIN]
+        .into_iter()
+        .filter(|table| graph.initializer.iter().any(|tensor| tensor.name.as_deref() == Some(*table)));
+    let document = Description {
+        format: FORMAT,
+        emit: plan.kind.name().to_owned(),
+        inputs: ports(&graph.input),
+        outputs: ports(&graph.output),
+        cast,
+        stored: tables.map(|table| (table.to_owned(), renamer.value(table))).collect(),
+        loss: serde_json::from_str(&metadata::to_json(plan.loss)?)?,
+    };
+    Ok(serde_json::to_string(&document)?)
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -18,6 +18,11 @@ impl Names {
         names
     }
 
+    /// These names.
+    pub fn new(taken: impl IntoIterator<Item = String>) -> Self {
+        Self { taken: taken.into_iter().collect() }
+    }
+
     /// `wanted`, or with the first of the suffixes `_1`, `_2`, … that makes it a new name. It is taken from then on.
     pub fn give(&mut self, wanted: &str) -> String {
         let name = self.free(wanted);

@@ -231,6 +231,22 @@ impl Builder {
         self.node(Op::Softmax(rank.saturating_sub(1)), &[a])
     }
 
+    /// Puts another graph on top: its inputs become `inputs`, in their order. Returns its outputs.
+    pub fn inline(&mut self, graph: &Graph, inputs: &[ValueId]) -> Vec<ValueId> {
+        let mut values: HashMap<ValueId, ValueId> =
+            graph.inputs().iter().copied().zip(inputs.iter().copied()).collect();
+        for (id, tensor) in graph.constants() {
+            let constant = self.constant(tensor.clone());
+            values.insert(*id, constant);
+        }
+        for node in graph.nodes() {
+            let inputs: Vec<ValueId> = node.inputs.iter().map(|id| values[id]).collect();
+            let made = self.nodes(node.op.clone(), &inputs, node.outputs.len());
+            values.extend(node.outputs.iter().copied().zip(made));
+        }
+        graph.outputs().iter().map(|id| values[id]).collect()
+    }
+
     /// Finishes with these outputs, and drops what none of them needs.
     pub fn finish(mut self, outputs: &[(String, ValueId)]) -> Graph {
         for (name, id) in outputs {

@@ -25,7 +25,7 @@ pub struct TensorType {
     pub shape: Vec<Dim>,
 }
 
-/// An element of an int64 value that is known before the graph runs, or of which something is.
+/// An element of an int64 value (or 0 and 1 of a bool) that is known before the graph runs, or of which something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Element {
     /// A number.

@@ -12,6 +12,7 @@ use crate::graph::{Graph, Node, Op, ReduceOp, ValueId};
 use crate::tensor::{Tensor, TensorData};
 
 mod layers;
+mod old;
 
 /// First operator set in which every reduction takes its axes as an input.
 const AXES_AS_INPUT: i64 = 18;
@@ -37,13 +38,13 @@ pub struct SpellError {
     why: String,
 }
 
-/// Where the part of a graph starts that is to be spelled: what stands before is in a file already.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Start {
-    /// Nodes before it.
-    pub nodes: usize,
-    /// Constants before it.
-    pub constants: usize,
+impl SpellError {
+    fn too_old(operator: &str, needed: i64, opset: i64) -> Self {
+        let why = format!(
+            "needs opset {needed}, and this model has opset {opset}; convert it with onnx.version_converter"
+        );
+        Self { operator: operator.to_owned(), why }
+    }
 }
 
 /// Spells a graph at `opset`. `names` has the name of every value, by its index; `taken` are names that the file has
@@ -57,27 +58,14 @@ pub fn spell(
     names: &[String],
     taken: &HashSet<String>,
 ) -> Result<Spelled, SpellError> {
-    spell_from(graph, Start::default(), opset, names, taken)
-}
-
-/// Spells the nodes and constants of a graph from `start` on; see [`spell`].
-///
-/// # Errors
-/// Operators or types that the operator set does not have.
-pub fn spell_from(
-    graph: &Graph,
-    start: Start,
-    opset: i64,
-    names: &[String],
-    taken: &HashSet<String>,
-) -> Result<Spelled, SpellError> {
+    old::check_types(graph, opset)?;
     let taken = taken.iter().chain(names).cloned().collect();
     let mut speller = Speller { graph, opset, names, taken, extra: Vec::new() };
     let mut nodes = Vec::new();
-    for node in &graph.nodes()[start.nodes..] {
+    for node in graph.nodes() {
         nodes.extend(speller.node(node)?);
     }
-    let constants = graph.constants()[start.constants..].iter();
+    let constants = graph.constants().iter();
     let mut initializers: Vec<TensorProto> =
         constants.map(|(id, tensor)| tensor_proto(&names[id.index()], tensor)).collect();
     initializers.append(&mut speller.extra);
@@ -102,6 +90,9 @@ impl Speller<'_> {
         let mut input: Vec<String> = node.inputs.iter().map(|id| self.name(*id)).collect();
         if node.op == Op::Stop {
             return self.stop(input, self.name(node.output()));
+        }
+        if let Some(nodes) = self.old(node, &input)? {
+            return Ok(nodes);
         }
         let mut attribute = Vec::new();
         match &node.op {
@@ -157,8 +148,7 @@ impl Speller<'_> {
         if self.opset < SEQUENCES {
             return Err(self.too_old("SequenceConstruct", SEQUENCES));
         }
-        let sequence = unused(&format!("{output}_sequence"), |n| self.taken.contains(n));
-        self.taken.insert(sequence.clone());
+        let sequence = self.inner(&output, "sequence");
         let zero = Tensor::new(vec![], TensorData::I64(vec![0]));
         let zero = self.extra("index_0", &zero.expect("a scalar has one element"));
         Ok(vec![
@@ -168,11 +158,7 @@ impl Speller<'_> {
     }
 
     fn too_old(&self, operator: &str, needed: i64) -> SpellError {
-        let why = format!(
-            "needs opset {needed}, and this model has opset {}; convert it with onnx.version_converter",
-            self.opset
-        );
-        SpellError { operator: operator.to_owned(), why }
+        SpellError::too_old(operator, needed, self.opset)
     }
 
     /// Name of an initializer that holds axes.

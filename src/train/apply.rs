@@ -1,9 +1,10 @@
 //! The update as a graph of its own: gradients in, parameters out. For an all-reduce between backward and update.
 
 use super::manifest::{self, Initial, Input, InputRole, Kind, Manifest, Port};
-use super::names::{GRADIENT, Names};
+use super::names::GRADIENT;
 use super::recipe::Recipe;
 use super::update::{Parameter, Update, append};
+use crate::graft::Names;
 use crate::graph::{Builder, Graph, TensorType};
 
 /// A parameter that [`graph`] updates.
@@ -30,7 +31,7 @@ pub fn graph(name: &str, targets: &[Target], recipe: &Recipe) -> (Graph, Manifes
     for target in targets {
         let value = b.input(&target.name, target.ty.clone());
         let base = target.gradient.clone().unwrap_or_else(|| format!("{}{GRADIENT}", target.name));
-        let gradient = names.fresh(&base);
+        let gradient = names.give(&base);
         let port = Port::new(&gradient, &target.ty);
         inputs.push(Input { port, role: InputRole::Gradient, default: None });
         parameters.push(Parameter {

@@ -234,6 +234,15 @@ impl Port {
         Self { name: name.to_owned(), dtype: ty.dtype, shape: ty.shape.iter().map(extent).collect() }
     }
 
+    /// The type.
+    pub fn ty(&self) -> TensorType {
+        let dim = |extent: &Extent| match extent {
+            Extent::Fixed(n) => Dim::Fixed(*n),
+            Extent::Symbol(name) => Dim::symbol(name),
+        };
+        TensorType { dtype: self.dtype, shape: self.shape.iter().map(dim).collect() }
+    }
+
     /// The shape, where every extent is known.
     pub fn fixed_shape(&self) -> Option<Vec<usize>> {
         let fixed = |extent: &Extent| match extent {

@@ -1,6 +1,4 @@
-//! Names of what a training graph adds: stable, and yielding to names that are taken.
-
-use std::collections::HashSet;
+//! Names of what a training graph adds. [`crate::graft::Names`] gives them a suffix where the classifier has them.
 
 /// Input: the learning rate, float32 [].
 pub const LEARNING_RATE: &str = "learning_rate";
@@ -29,38 +27,3 @@ pub const SECOND_MOMENT: &str = "_exp_avg_sq";
 pub const MASTER: &str = "_master";
 /// Suffix of the buffer in which gradients are averaged.
 pub const ACCUMULATOR: &str = "_accumulator";
-
-/// Names that are taken.
-#[derive(Debug, Clone, Default)]
-pub struct Names(HashSet<String>);
-
-impl Names {
-    /// Takes these names.
-    pub fn new(taken: impl IntoIterator<Item = String>) -> Self {
-        Self(taken.into_iter().collect())
-    }
-
-    /// `base`, or the first of `base_2`, `base_3`, … that is free; it is taken from now on.
-    pub fn fresh(&mut self, base: &str) -> String {
-        let mut name = base.to_owned();
-        let mut number = 2u64;
-        while !self.0.insert(name.clone()) {
-            name = format!("{base}_{number}");
-            number += 1;
-        }
-        name
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_yields_to_those_that_are_taken() {
-        let mut names = Names::new(["step".to_owned(), "step_2".to_owned()]);
-        assert_eq!(names.fresh("step"), "step_3");
-        assert_eq!(names.fresh("step"), "step_4");
-        assert_eq!(names.fresh("learning_rate"), "learning_rate");
-    }
-}

@@ -3,11 +3,10 @@
 //! Half-precision parameters are updated in a float32 copy, which is state; everything else is in the parameter's type.
 
 use super::manifest::{Carried, CarriedRole, Initial, Input, InputRole, Output, OutputRole, Port};
-use super::names::{
-    ACCUMULATOR, APPLY, GRADIENT_NORM, GRADIENTS_FINITE, LEARNING_RATE, MASTER, NEXT, Names, STEP,
-};
+use super::names::{ACCUMULATOR, APPLY, GRADIENT_NORM, GRADIENTS_FINITE, LEARNING_RATE, MASTER, NEXT, STEP};
 use super::optimizer::{Operands, Schedule};
 use super::recipe::Recipe;
+use crate::graft::Names;
 use crate::graph::{BinaryOp, Builder, CompareOp, ReduceOp, TensorType, UnaryOp, ValueId};
 use crate::tensor::DType;
 
@@ -114,14 +113,14 @@ impl Appender<'_> {
     }
 
     fn input(&mut self, base: &str, role: InputRole, dtype: DType) -> ValueId {
-        let name = self.names.fresh(base);
+        let name = self.names.give(base);
         let ty = TensorType::new(dtype, &[]);
         self.update.inputs.push(Input { port: Port::new(&name, &ty), role, default: None });
         self.b.input(&name, ty)
     }
 
     fn output(&mut self, base: &str, role: OutputRole, value: ValueId) {
-        let name = self.names.fresh(base);
+        let name = self.names.give(base);
         self.update.outputs.push(Output { port: Port::new(&name, self.b.ty(value)), role, of: None });
         self.update.values.push((name, value));
     }
@@ -158,7 +157,7 @@ impl Appender<'_> {
 
     /// An input of state, such as `w_momentum`.
     fn state(&mut self, base: &str, ty: &TensorType, initial: Initial) -> State {
-        let name = self.names.fresh(base);
+        let name = self.names.give(base);
         let port = Port::new(&name, ty);
         let value = self.b.input(&name, ty.clone());
         State { value, carried: Carried { port, next: None, role: CarriedRole::State, initial } }
@@ -198,8 +197,7 @@ impl Appender<'_> {
     fn clip(&mut self, slots: &mut [Slot], largest: f64) {
         let mut total = self.b.scalar(DType::F32, 0.0);
         for slot in slots.iter() {
-            let square = self.b.binary(BinaryOp::Mul, slot.gradient, slot.gradient);
-            let sum = self.b.reduce(ReduceOp::Sum, square, None);
+            let sum = self.b.reduce(ReduceOp::SumSquare, slot.gradient, None);
             let sum = self.b.cast(sum, DType::F32);
             total = self.b.binary(BinaryOp::Add, total, sum);
         }
@@ -244,7 +242,7 @@ impl Appender<'_> {
     }
 
     fn carry(&mut self, state: &State, next: ValueId) {
-        let name = self.names.fresh(&format!("{}{NEXT}", state.carried.port.name));
+        let name = self.names.give(&format!("{}{NEXT}", state.carried.port.name));
         self.update.carried.push(Carried { next: Some(name.clone()), ..state.carried.clone() });
         self.update.values.push((name, next));
     }

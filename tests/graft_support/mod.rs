@@ -1,5 +1,7 @@
 //! What the tests of grafts share: a directory to work in, the classifiers' data, and the comparison of gradients.
 
+#![allow(dead_code, reason = "each test program uses a part of this")]
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -85,7 +87,10 @@ impl Place {
         let host = Host::read(&bytes).unwrap();
         let description: serde_json::Value =
             serde_json::from_str(host.metadata("ibgraph.graft").unwrap()).unwrap();
-        let name = |ours: &str| description["names"][ours].as_str().unwrap().to_owned();
+        let name = |ours: &str| {
+            let name = description["inputs"].get(ours).or_else(|| description["outputs"].get(ours));
+            name.unwrap().as_str().unwrap().to_owned()
+        };
         let (logits, features) = (name("logits"), name("features"));
         assert_eq!((name("loss").as_str(), name("labels").as_str()), names);
         // Inner values become outputs, to be seen. Their types are inferred.
@@ -122,9 +127,14 @@ impl Place {
     }
 }
 
+/// A path in `tests/data`.
+pub fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
+}
+
 /// A directory of `tests/data/classifiers`.
 pub fn classifier(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/classifiers").join(name)
+    data("classifiers").join(name)
 }
 
 pub fn classifiers() -> [&'static str; 5] {

@@ -9,7 +9,7 @@ const MOST_TICKS: i32 = 8;
 
 /// Powers of ten from `low` to `high`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LogAxis {
+pub(in crate::cli) struct LogAxis {
     low: i32,
     high: i32,
     step: i32,

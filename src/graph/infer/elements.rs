@@ -1,7 +1,7 @@
 //! Elements of int64 values that are known before the graph runs: shapes, and what files compute of them.
 
 use crate::graph::Value;
-use crate::graph::op::{BinaryOp, Op, SliceAxis, UnaryOp};
+use crate::graph::op::{BinaryOp, CompareOp, Op, SliceAxis, UnaryOp};
 use crate::graph::types::{Dim, Element};
 use crate::tensor::DType;
 
@@ -23,6 +23,17 @@ pub(super) fn of(op: &Op, inputs: &[&Value]) -> Option<Vec<Element>> {
         }
         Op::Slice(parts) => slice(inputs[0].elements.as_ref()?, parts),
         Op::Binary(op) => binary(*op, inputs[0].elements.as_ref()?, inputs[1].elements.as_ref()?),
+        Op::Compare(CompareOp::Equal) => {
+            pairs(inputs[0].elements.as_ref()?, inputs[1].elements.as_ref()?, equal)
+        }
+        Op::Where => {
+            let chosen = pairs(inputs[0].elements.as_ref()?, inputs[1].elements.as_ref()?, |c, a| match c {
+                Element::Int(0) => None,
+                Element::Int(_) => Some(a.clone()),
+                _ => Some(Element::Unknown),
+            });
+            chosen_or(&chosen?, inputs[2].elements.as_ref()?)
+        }
         Op::ConstantOfShape(value) if value.dtype == DType::I64 => {
             let [Element::Int(n)] = inputs[0].elements.as_deref()? else { return None };
             let n = usize::try_from(*n).ok().filter(|n| *n <= FOLLOWED)?;
@@ -50,12 +61,33 @@ fn slice(data: &[Element], parts: &[SliceAxis]) -> Option<Vec<Element>> {
 }
 
 fn binary(op: BinaryOp, a: &[Element], b: &[Element]) -> Option<Vec<Element>> {
+    pairs(a, b, |a, b| combine(op, a, b))
+}
+
+/// Element by element, where one of the two may be a single element.
+fn pairs<A, B, T>(a: &[A], b: &[B], of: impl Fn(&A, &B) -> T) -> Option<Vec<T>> {
     let count = a.len().max(b.len());
     if [a.len(), b.len()].iter().any(|n| *n != count && *n != 1) {
         return None;
     }
-    let at = |values: &[Element], k: usize| values[if values.len() == 1 { 0 } else { k }].clone();
-    Some((0..count).map(|k| combine(op, &at(a, k), &at(b, k))).collect())
+    Some((0..count).map(|k| of(&a[k.min(a.len() - 1)], &b[k.min(b.len() - 1)])).collect())
+}
+
+/// 1 or 0. No extent is negative, and extents of one name are the same.
+fn equal(a: &Element, b: &Element) -> Element {
+    match (a, b) {
+        (Element::Int(a), Element::Int(b)) => Element::Int(i64::from(a == b)),
+        (Element::Extent(a), Element::Extent(b)) if a == b => Element::Int(1),
+        (Element::Extent(_), Element::Int(n)) | (Element::Int(n), Element::Extent(_)) if *n < 0 => {
+            Element::Int(0)
+        }
+        _ => Element::Unknown,
+    }
+}
+
+/// What is not chosen is of the other value.
+fn chosen_or(chosen: &[Option<Element>], other: &[Element]) -> Option<Vec<Element>> {
+    pairs(chosen, other, |chosen, other| chosen.clone().unwrap_or_else(|| other.clone()))
 }
 
 fn combine(op: BinaryOp, a: &Element, b: &Element) -> Element {

@@ -1,0 +1,291 @@
+//! A user's model as a [`Graph`](crate::graph::Graph): what its logits are computed from, with types and shapes.
+//!
+//! The model is not copied and never written back from here: every value keeps the name that it has in the file, and
+//! large data stays where it is. An operator that has no single counterpart becomes several nodes, whose inner values
+//! have no name because the file does not have them. Invariant: a value with a name is in the file.
+
+use std::collections::{HashMap, HashSet};
+
+use super::host::{Host, label};
+use super::messages::{FunctionProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use super::slim::KEPT;
+use crate::graph::{Builder, Dim, Op, Opaque, TensorType, ValueId};
+use crate::tensor::{DType, Tensor};
+
+mod arguments;
+mod elementwise;
+mod layers;
+mod layout;
+
+use arguments::Arguments;
+
+/// A model's graph.
+#[derive(Debug)]
+pub struct Imported {
+    /// The graph, to be added to.
+    pub builder: Builder,
+    /// Its values by their names in the file.
+    pub values: HashMap<String, ValueId>,
+    /// Float initializers, in the order of the file.
+    pub initializers: Vec<ValueId>,
+    /// Nodes that are not understood, by their first output, with the reason.
+    pub opaque: Vec<(String, String)>,
+}
+
+/// A value of which not even the type can be known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is computed from what {node} makes, and {why}; the file declares no type for it")]
+pub struct ImportError {
+    value: String,
+    node: String,
+    why: String,
+}
+
+/// Reads what `roots` are computed from.
+///
+/// # Errors
+/// Roots whose types cannot be known, with the node to blame.
+pub fn import(host: &Host<'_>, roots: &[&str]) -> Result<Imported, ImportError> {
+    let graph = host.graph();
+    let needed = ancestors(graph, roots);
+    let mut importer = Importer::new(host, graph);
+    importer.declare(graph, &needed);
+    for node in &graph.node {
+        if node.output.iter().any(|output| needed.contains(output.as_str())) {
+            importer.node(node);
+        }
+    }
+    for root in roots {
+        if let Some((node, why)) = importer.unknown.get(*root) {
+            return Err(ImportError { value: (*root).to_owned(), node: node.clone(), why: why.clone() });
+        }
+    }
+    Ok(importer.done)
+}
+
+/// Names of all values that `roots` are computed from, with theirs.
+fn ancestors<'a>(graph: &'a GraphProto, roots: &[&'a str]) -> HashSet<&'a str> {
+    let mut needed: HashSet<&str> = roots.iter().copied().collect();
+    // Nodes stand after what they read, so one pass from the end finds all.
+    for node in graph.node.iter().rev() {
+        if node.output.iter().any(|output| needed.contains(output.as_str())) {
+            needed.extend(node.input.iter().map(String::as_str).filter(|input| !input.is_empty()));
+        }
+    }
+    needed
+}
+
+struct Importer<'a> {
+    opset: i64,
+    functions: &'a [FunctionProto],
+    declared: HashMap<&'a str, TensorType>,
+    done: Imported,
+    /// Values without a type: the node to blame, and why.
+    unknown: HashMap<String, (String, String)>,
+}
+
+impl<'a> Importer<'a> {
+    fn new(host: &'a Host<'_>, graph: &'a GraphProto) -> Self {
+        let ports = graph.input.iter().chain(&graph.output).chain(&graph.value_info);
+        let typed = ports.filter_map(|port| Some((port.name.as_deref()?, port_type(port)?)));
+        Self {
+            opset: host.opset().unwrap_or(0),
+            functions: &host.model().functions,
+            declared: typed.collect(),
+            done: Imported {
+                builder: Builder::new(graph.name.as_deref().unwrap_or("")),
+                values: HashMap::new(),
+                initializers: Vec::new(),
+                opaque: Vec::new(),
+            },
+            unknown: HashMap::new(),
+        }
+    }
+
+    /// Inputs and initializers.
+    fn declare(&mut self, graph: &GraphProto, needed: &HashSet<&str>) {
+        let wanted = |name: Option<&str>| name.is_some_and(|name| needed.contains(name));
+        for tensor in graph.initializer.iter().filter(|t| wanted(t.name.as_deref())) {
+            self.initializer(tensor);
+        }
+        for port in graph.input.iter().filter(|p| wanted(p.name.as_deref())) {
+            let name = port.name.as_deref().unwrap_or("");
+            if self.done.values.contains_key(name) {
+                continue;
+            }
+            match self.declared.get(name).cloned() {
+                Some(ty) => {
+                    let id = self.done.builder.input(name, ty);
+                    self.done.values.insert(name.to_owned(), id);
+                }
+                None => self.blame(name, &format!("the input `{name}`"), "its type or rank is not known"),
+            }
+        }
+    }
+
+    fn initializer(&mut self, tensor: &TensorProto) {
+        let name = tensor.name.as_deref().unwrap_or("");
+        match stored_type(tensor) {
+            Some(ty) => {
+                let is_float = matches!(ty.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
+                let id = self.stored(name, ty, tensor);
+                if is_float {
+                    self.done.initializers.push(id);
+                }
+            }
+            None => {
+                self.blame(name, &format!("the initializer `{name}`"), "its element type is not supported")
+            }
+        }
+    }
+
+    /// A value with data: a constant where it is small and no parameter, else by its type alone.
+    fn stored(&mut self, name: &str, ty: TensorType, tensor: &TensorProto) -> ValueId {
+        let is_float = matches!(ty.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
+        let small = ty.fixed_shape().is_some_and(|s| s.iter().product::<usize>() * 8 <= KEPT);
+        let data = (small && (ty.rank() == 0 || !is_float)).then(|| Tensor::try_from(tensor).ok()).flatten();
+        let id = match data {
+            Some(data) => self.done.builder.named_constant(name, data),
+            None => self.done.builder.stored(name, ty),
+        };
+        self.done.values.insert(name.to_owned(), id);
+        id
+    }
+
+    fn node(&mut self, node: &NodeProto) {
+        let blamed = node.input.iter().find_map(|input| self.unknown.get(input).cloned());
+        if let Some((culprit, why)) = blamed {
+            // A declared type stands, whatever it was computed from.
+            self.opaque(node, &format!("it reads what {culprit} makes, and {why}"));
+            return;
+        }
+        match self.understood(node) {
+            Ok(()) => {}
+            Err(why) => self.opaque(node, &why),
+        }
+    }
+
+    /// Adds a node by its operator.
+    fn understood(&mut self, node: &NodeProto) -> Result<(), String> {
+        let is_standard = matches!(node.domain.as_deref(), None | Some("" | "ai.onnx"));
+        if !is_standard {
+            let op = node.op_type.as_deref();
+            let function = self.functions.iter().any(|f| f.name.as_deref() == op && f.domain == node.domain);
+            return Err(match function {
+                true => "it is a function of the model; inline it with onnx.inliner".into(),
+                false => "it is not of the standard domain".into(),
+            });
+        }
+        if node.op_type.as_deref() == Some("Constant") {
+            return self.constant(node);
+        }
+        let inputs: Result<Vec<Option<ValueId>>, String> = node.input.iter().map(|i| self.input(i)).collect();
+        let arguments = Arguments { node, inputs: inputs?, opset: self.opset };
+        let outputs = translate(&mut self.done.builder, &arguments)?;
+        for (name, id) in node.output.iter().zip(outputs) {
+            if !name.is_empty() {
+                self.name(name, id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a value its name in the file. A value that has one already is the input of an operator that does nothing.
+    fn name(&mut self, name: &str, id: ValueId) {
+        let mut id = id;
+        if self.done.builder.graph().value(id).name.is_some()
+            || self.done.builder.constant_value(id).is_some()
+        {
+            let identity = Op::Unary(crate::graph::UnaryOp::Identity);
+            let made = self.done.builder.try_nodes(identity, &[id], 1);
+            id = made.expect("every value has an identity")[0];
+        }
+        self.done.builder.set_name(id, name);
+        self.done.values.insert(name.to_owned(), id);
+    }
+
+    fn input(&self, name: &str) -> Result<Option<ValueId>, String> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let id = self.done.values.get(name).copied();
+        id.map(Some).ok_or_else(|| format!("its input `{name}` is not known here"))
+    }
+
+    fn constant(&mut self, node: &NodeProto) -> Result<(), String> {
+        let name = node.output.first().map_or("", String::as_str);
+        let attribute = node.attribute.first().ok_or("it has no value")?;
+        if let Some(tensor) = &attribute.t {
+            let ty = stored_type(tensor).ok_or("its element type is not supported")?;
+            self.stored(name, ty, tensor);
+            return Ok(());
+        }
+        let tensor = arguments::constant(attribute).ok_or("its value is no tensor of numbers")?;
+        let id = self.done.builder.named_constant(name, tensor);
+        self.done.values.insert(name.to_owned(), id);
+        Ok(())
+    }
+
+    /// A node that is known by name only: its outputs have the types that the file declares, or none.
+    fn opaque(&mut self, node: &NodeProto, why: &str) {
+        let operator = node.op_type.clone().unwrap_or_default();
+        let name = match node.domain.as_deref() {
+            None | Some("" | "ai.onnx") => operator,
+            Some(domain) => format!("{domain}.{operator}"),
+        };
+        let outputs: Vec<&str> = node.output.iter().map(String::as_str).filter(|o| !o.is_empty()).collect();
+        self.done.opaque.push((outputs.first().copied().unwrap_or("").to_owned(), format!("{name}: {why}")));
+        let types: Option<Vec<TensorType>> = outputs.iter().map(|o| self.declared.get(o).cloned()).collect();
+        let Some(types) = types.filter(|types| !types.is_empty()) else {
+            outputs.iter().for_each(|output| self.blame(output, &label(node), why));
+            return;
+        };
+        let count = types.len();
+        let op = Op::Opaque(Opaque { name, why: why.to_owned(), outputs: types }.into());
+        let inputs: Vec<ValueId> =
+            node.input.iter().filter_map(|i| self.done.values.get(i).copied()).collect();
+        let made = self.done.builder.try_nodes(op, &inputs, count);
+        let made = made.expect("an operator known by name takes anything");
+        for (output, id) in outputs.into_iter().zip(made) {
+            self.name(output, id);
+        }
+    }
+
+    fn blame(&mut self, value: &str, node: &str, why: &str) {
+        self.unknown.insert(value.to_owned(), (node.to_owned(), why.to_owned()));
+    }
+}
+
+/// Outputs of a node of the standard domain, added to the builder.
+fn translate(b: &mut Builder, of: &Arguments<'_>) -> Result<Vec<ValueId>, String> {
+    if let Some(found) = elementwise::translate(b, of) {
+        return found;
+    }
+    if let Some(found) = layers::translate(b, of) {
+        return found;
+    }
+    layout::translate(b, of).unwrap_or_else(|| Err("this operator has no rule".into()))
+}
+
+fn stored_type(tensor: &TensorProto) -> Option<TensorType> {
+    let dtype = DType::from_onnx_code(tensor.data_type?)?;
+    let shape: Option<Vec<Dim>> =
+        tensor.dims.iter().map(|n| usize::try_from(*n).ok().map(Dim::Fixed)).collect();
+    Some(TensorType { dtype, shape: shape? })
+}
+
+/// The declared type of a value; `None` where the element type or the rank is not known here.
+pub fn port_type(port: &ValueInfoProto) -> Option<TensorType> {
+    let tensor = port.r#type.as_ref()?.tensor_type.as_ref()?;
+    let dtype = DType::from_onnx_code(tensor.elem_type?)?;
+    let dim = |dim: &super::messages::DimensionProto| match (dim.dim_value, dim.dim_param.as_deref()) {
+        (Some(n), _) => usize::try_from(n).map_or(Dim::Unknown, Dim::Fixed),
+        (None, Some(name)) if !name.is_empty() => Dim::symbol(name),
+        _ => Dim::Unknown,
+    };
+    let shape = tensor.shape.as_ref()?.dim.iter().map(dim).collect();
+    Some(TensorType { dtype, shape })
+}
+
+#[cfg(test)]
+mod tests;
