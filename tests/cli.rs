@@ -182,7 +182,7 @@ fn wrong_use_is_told_plainly_and_leaves_the_old_file() {
         ("--classes 2 --class-weights nowhere.json", "cannot read nowhere.json"),
         ("--classes 2 --class-weights nan.csv", "the weight of class 1 is NaN"),
         ("--classes 10 --dtype f8", "invalid value 'f8'"),
-        ("--classes 10 --opset 12", "opset 12 is not supported; choose one from 13"),
+        ("--classes 10 --opset 8", "opset 8 is not supported; choose one from 9"),
         ("--classes 10 --opset 99", "opset 99 is not supported"),
         ("--classes 10 --ir-version 3", "IR version 3"),
         ("--classes 10 --outputs los", "did you mean `loss`"),

@@ -138,33 +138,43 @@ impl EngineArgs {
     }
 
     fn ort(&self, data_dir: Option<PathBuf>) -> Result<Box<dyn Engine>, Failure> {
-        let found = self.first_usable()?.ok_or_else(|| {
-            Failure::missing(
-                "no ONNX Runtime was found; run `ibgraph runtime install`, or name a library with --runtime or \
-                 ORT_DYLIB_PATH (`ibgraph runtime list` shows where it was looked for)",
-            )
-        })?;
+        let library = find_library(self.runtime.clone(), self.provider)?;
         let options = OrtOptions { threads: self.threads, data_dir, ..OrtOptions::default() };
-        let engine = OrtEngine::open(&found.library, self.provider, options)?;
+        let engine = OrtEngine::open(&library, self.provider, options)?;
         Ok(Box::new(engine))
     }
 
-    /// The library to use. One that the user named must be usable; others are passed over if they are not.
     fn first_usable(&self) -> Result<Option<Found>, Failure> {
-        let mut all = find(&search(self.runtime.clone()));
-        if self.provider == Provider::Cuda {
-            all.sort_by_key(|found| !(found.cuda || matches!(found.origin, Origin::Flag | Origin::Env)));
-        }
-        for found in all {
-            match (&found.usable, &found.origin) {
-                (Ok(()), _) => return Ok(Some(found)),
-                (Err(why), Origin::Flag | Origin::Env) => {
-                    let library = found.library.display();
-                    return Err(Failure::missing(format!("cannot use the ONNX Runtime {library}: {why}")));
-                }
-                (Err(_), _) => {}
-            }
-        }
-        Ok(None)
+        first_usable(self.runtime.clone(), self.provider)
     }
+}
+
+/// The ONNX Runtime library to use.
+pub fn find_library(runtime: Option<PathBuf>, provider: Provider) -> Result<PathBuf, Failure> {
+    let found = first_usable(runtime, provider)?.ok_or_else(|| {
+        Failure::missing(
+            "no ONNX Runtime was found; run `ibgraph runtime install`, or name a library with --runtime or \
+             ORT_DYLIB_PATH (`ibgraph runtime list` shows where it was looked for)",
+        )
+    })?;
+    Ok(found.library)
+}
+
+/// The library to use. One that the user named must be usable; others are passed over if they are not.
+fn first_usable(runtime: Option<PathBuf>, provider: Provider) -> Result<Option<Found>, Failure> {
+    let mut all = find(&search(runtime));
+    if provider == Provider::Cuda {
+        all.sort_by_key(|found| !(found.cuda || matches!(found.origin, Origin::Flag | Origin::Env)));
+    }
+    for found in all {
+        match (&found.usable, &found.origin) {
+            (Ok(()), _) => return Ok(Some(found)),
+            (Err(why), Origin::Flag | Origin::Env) => {
+                let library = found.library.display();
+                return Err(Failure::missing(format!("cannot use the ONNX Runtime {library}: {why}")));
+            }
+            (Err(_), _) => {}
+        }
+    }
+    Ok(None)
 }

@@ -24,6 +24,25 @@ pub(super) struct Place {
 }
 
 impl SpecError {
+    /// An error at a place in a file's `text`; `line` and `column` are 1-based, `width` is in characters.
+    pub(crate) fn at(
+        file: &str,
+        text: &str,
+        (line, column): (usize, usize),
+        width: usize,
+        message: String,
+    ) -> Self {
+        let line = line.max(1);
+        let text = text.lines().nth(line - 1).unwrap_or("").to_owned();
+        let place = Place { line, column: column.max(1), width: width.max(1), text };
+        Self { file: file.to_owned(), message, place: Some(place) }
+    }
+
+    /// An error of a whole file.
+    pub(crate) fn of_file(file: &str, message: String) -> Self {
+        Self { file: file.to_owned(), message, place: None }
+    }
+
     /// 1-based line of the error in the file, if it has a place.
     pub fn line(&self) -> Option<usize> {
         self.place.as_ref().map(|p| p.line)
