@@ -8,7 +8,9 @@ use super::output::{Target, say};
 use super::progress::Progress;
 use super::runtime::search;
 use super::{Exit, Failure};
+use crate::artifact::ArtifactError;
 use crate::check::{CheckError, Report, check};
+use crate::onnx::Host;
 use crate::runtime::discover::{Found, Origin, find};
 use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
 
@@ -87,6 +89,12 @@ fn read(path: &str) -> Result<Vec<u8>, Failure> {
     read.map_err(|e| Failure::usage(format!("cannot read {path}: {e}")))
 }
 
+/// Whether `ibgraph graft` made a model, or the update of one.
+fn is_grafted(bytes: &[u8]) -> bool {
+    let keys = [crate::graft::METADATA, crate::train::manifest::KEY];
+    Host::read(bytes).is_ok_and(|host| keys.into_iter().any(|key| host.metadata(key).is_some()))
+}
+
 /// Checks a model on the chosen engine.
 pub fn check_bytes(
     bytes: &[u8],
@@ -99,6 +107,12 @@ pub fn check_bytes(
     check(name, bytes, engine.as_ref(), data, &mut |done, all| progress.at(done, all)).map_err(|error| {
         match error {
             CheckError::Runtime(error) => error.into(),
+            CheckError::Artifact { error: ArtifactError::NoSpecification, .. } if is_grafted(bytes) => {
+                Failure::usage(format!(
+                    "{name}: this is a classifier with a loss grafted on (or trained by a step), and check takes the \
+                     loss alone: give `ibgraph emit` the same options, and check what it writes"
+                ))
+            }
             other => Failure::usage(other),
         }
     })
