@@ -271,3 +271,13 @@ fn a_formula_of_ones_own_compiles_and_checks() {
         "emit mine.yaml --classes 5 --outputs loss,logits_grad,features_grad,ease -o m.onnx --check {engine}"
     ));
 }
+
+#[test]
+fn formulas_that_would_cancel_are_right_for_sure_samples() {
+    let place = Place::new();
+    std::fs::write(place.path("textbook.yaml"), "name: textbook\nloss: -log(p) + (1 - p) ^ 2\n").unwrap();
+    let engine = format!("--runtime {}", onnx_runtime());
+    let text = place.ok(&format!("emit textbook.yaml --classes 5 -o t.onnx --check {engine}"));
+    assert!(text.contains("margin 80 right") && text.contains("PASS"), "{text}");
+    assert!(place.ok("explain textbook.yaml").contains("L     = nll + q ^ 2"));
+}

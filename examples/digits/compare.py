@@ -1,6 +1,6 @@
 """Cross entropy against the Influence-Balanced loss on long-tailed digits, over several seeds.
 
-    python compare.py [--seeds 5] [--epochs 60] [--ratio 30] [--ibgraph PATH] [--directory DIR]
+    python compare.py [--seeds 5] [--epochs 40] [--ratio 30] [--ibgraph PATH] [--directory DIR]
 
 For each seed: a split, random weights, and the same number of epochs with the same optimizer for every loss. The
 Influence-Balanced loss follows the paper: plain cross entropy for the first half of the epochs, then the loss with
@@ -35,7 +35,7 @@ LOSSES = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--ratio", type=float, default=30.0)
     parser.add_argument("--ibgraph", default="ibgraph")
     parser.add_argument("--directory", type=pathlib.Path)

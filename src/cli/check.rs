@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
+use super::model::ModelFile;
 use super::output::{Target, say};
 use super::progress::Progress;
 use super::runtime::search;
 use super::{Exit, Failure};
-use crate::artifact::ArtifactError;
 use crate::check::{CheckError, Report, check};
+use crate::graft::extract;
 use crate::onnx::Host;
 use crate::runtime::discover::{Found, Origin, find};
 use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
@@ -21,7 +22,7 @@ use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A file that `ibgraph emit` wrote; `-` is standard input
+    /// A file that `ibgraph emit` or `ibgraph graft` wrote (of a graft, the loss is checked); `-` is standard input
     model: String,
     /// Data in the layout of the ONNX backend tests (test_data_set_*/input_*.pb, output_*.pb) instead of generated cases
     #[arg(long, value_name = "DIR")]
@@ -65,8 +66,10 @@ enum EngineChoice {
 }
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let bytes = read(&args.model)?;
-    let report = check_bytes(&bytes, &args.model, &args.engine, args.data.as_deref())?;
+    let file = ModelFile::open(&args.model)?;
+    let loss = grafted_loss(&file)?;
+    let bytes = loss.as_deref().unwrap_or(file.bytes());
+    let report = check_bytes(bytes, &args.model, &args.engine, args.data.as_deref())?;
     let to_stdout = args.json.as_deref() == Some("-");
     if !to_stdout {
         say(&report);
@@ -79,20 +82,13 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     Ok(if report.passed() { Exit::Good } else { Exit::CheckFailed })
 }
 
-fn read(path: &str) -> Result<Vec<u8>, Failure> {
-    let read = if path == "-" {
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
-    } else {
-        std::fs::read(path)
+/// The loss that was grafted onto a classifier, as a file of its own.
+fn grafted_loss(file: &ModelFile) -> Result<Option<Vec<u8>>, Failure> {
+    // What is no model is told by the check itself.
+    let Ok(host) = Host::read(file.bytes()) else {
+        return Ok(None);
     };
-    read.map_err(|e| Failure::usage(format!("cannot read {path}: {e}")))
-}
-
-/// Whether `ibgraph graft` made a model, or the update of one.
-fn is_grafted(bytes: &[u8]) -> bool {
-    let keys = [crate::graft::METADATA, crate::train::manifest::KEY];
-    Host::read(bytes).is_ok_and(|host| keys.into_iter().any(|key| host.metadata(key).is_some()))
+    extract(&host).map_err(|error| file.failure(error))
 }
 
 /// Checks a model on the chosen engine.
@@ -107,12 +103,6 @@ pub fn check_bytes(
     check(name, bytes, engine.as_ref(), data, &mut |done, all| progress.at(done, all)).map_err(|error| {
         match error {
             CheckError::Runtime(error) => error.into(),
-            CheckError::Artifact { error: ArtifactError::NoSpecification, .. } if is_grafted(bytes) => {
-                Failure::usage(format!(
-                    "{name}: this is a classifier with a loss grafted on (or trained by a step), and check takes the \
-                     loss alone: give `ibgraph emit` the same options, and check what it writes"
-                ))
-            }
             other => Failure::usage(other),
         }
     })
