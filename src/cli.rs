@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Only this room prints, reads the environment, or decides exit codes.
 
+mod bench;
 mod check;
 mod emit;
 mod exit;
@@ -14,6 +15,7 @@ mod model;
 mod numbers;
 mod output;
 mod progress;
+mod report;
 mod runtime;
 mod source;
 mod state;
@@ -36,8 +38,8 @@ Builds the Influence-Balanced loss (Park et al., ICCV 2021) and its family, forw
 in standard operators, and checks them against a float64 reference.";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 good; 1 a check failed, or training diverged; 2 wrong use or broken input; 3 the asked-for engine or \
-provider is not there; 130 interrupted with Ctrl-C.";
+Exit codes: 0 good; 1 a check failed, a cell regressed, or training diverged; 2 wrong use or broken input; 3 the \
+asked-for engine or provider is not there; 4 a comparison is inconclusive; 130 interrupted with Ctrl-C.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -48,6 +50,8 @@ enum Command {
     Train(Box<train::Args>),
     Export(export::Args),
     Check(check::Args),
+    Bench(bench::Args),
+    Report(report::Args),
     Losses(losses::Args),
     Explain(explain::Args),
     Runtime(runtime::Args),
@@ -66,6 +70,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Train(args) => train::run(*args),
         Command::Export(args) => export::run(args),
         Command::Check(args) => check::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Report(args) => report::run(args),
         Command::Losses(args) => losses::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Runtime(args) => runtime::run(args),

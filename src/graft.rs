@@ -5,14 +5,18 @@
 //! to anything else.
 
 mod attach;
+mod description;
 mod discover;
+mod extract;
 mod flow;
 #[cfg(test)]
 mod models;
 mod names;
 mod training;
 
-pub use attach::{AttachError, Attached, Kind, METADATA, Plan, attach};
+pub use attach::{AttachError, Attached, Kind, Plan, attach};
+pub use description::{Description, METADATA};
 pub use discover::{DiscoverError, Head, Place, Wishes, discover};
+pub use extract::{ExtractError, extract};
 pub use names::Names;
 pub use training::{Selection, Training, TrainingError, TrainingPlan, training};

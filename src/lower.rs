@@ -52,7 +52,7 @@ pub fn direct(loss: &Loss) -> Graph {
     direct::lower(loss)
 }
 
-/// The loss alone, [], in float32, as a graph that ONNX Runtime Training 1.19 differentiates. It has the inputs of
+/// The loss alone, [], all in float32, as a graph that ONNX Runtime Training 1.19 differentiates. It has the inputs of
 /// `loss.with_outputs(&["loss"])`.
 ///
 /// # Errors

@@ -25,4 +25,4 @@ pub use read::{ReadError, read, tensor};
 pub use source::Source;
 pub use spell::{SpellError, Spelled, names, spell};
 pub use splice::{Delta, SpliceError, Spliced, splice};
-pub use write::{WriteOptions, graph_message, model, port, tensor_bytes, write};
+pub use write::{WriteOptions, graph_message, loss_port, model, port, tensor_bytes, write};

@@ -55,6 +55,9 @@ pub struct NodePlacement {
     pub domain: String,
 }
 
+/// Inputs of one run, by name, in any order.
+pub type InputSet<'a> = &'a [(&'a str, &'a Tensor)];
+
 /// Something that loads models.
 pub trait Engine {
     /// What this engine is.
@@ -89,6 +92,19 @@ pub trait Session {
         &'s mut self,
         inputs: &[(&str, &Tensor)],
         outputs: &[&str],
+    ) -> Result<Box<dyn BoundRun + 's>, RuntimeError> {
+        self.bind_sets(&[inputs], outputs)
+    }
+
+    /// As [`Session::bind`] for several sets of inputs of the same types and shapes, each with outputs of its own; a
+    /// measurement that goes through them in turn finds none of them in a cache. There must be one set at least.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`].
+    fn bind_sets<'s>(
+        &'s mut self,
+        sets: &[InputSet<'_>],
+        outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError>;
 
     /// Readies a loop in which outputs of one run are inputs of the next, and stay where the provider works: what is
@@ -112,19 +128,36 @@ pub trait Session {
     fn placements(&self) -> Result<Option<Vec<NodePlacement>>, RuntimeError>;
 }
 
-/// A run with its inputs and outputs in place; see [`Session::bind`].
+/// Runs with their inputs and outputs in place; see [`Session::bind`].
 pub trait BoundRun {
-    /// Runs once more, and returns when the outputs are there (a device is waited for; nothing is copied off it).
+    /// Runs the first set once more, and returns when the outputs are there (a device is waited for; nothing is copied
+    /// off it).
     ///
     /// # Errors
     /// [`RuntimeError::Run`].
-    fn run(&mut self) -> Result<(), RuntimeError>;
+    fn run(&mut self) -> Result<(), RuntimeError> {
+        self.run_set(0)
+    }
 
-    /// Copies of the outputs, in the order they were bound. On a device this runs the model once more.
+    /// The same for the set of this index.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Run`], also for an index that was not bound.
+    fn run_set(&mut self, set: usize) -> Result<(), RuntimeError>;
+
+    /// Copies of the outputs of the first set, in the order they were bound. On a device this runs the model once more.
     ///
     /// # Errors
     /// [`RuntimeError::Run`] when they cannot be copied off the device.
     fn outputs(&mut self) -> Result<Vec<Tensor>, RuntimeError>;
+}
+
+/// The set of this index, or an error that says which there are.
+fn bound_set<'a, T>(engine: &'static str, sets: &'a [T], index: usize) -> Result<&'a T, RuntimeError> {
+    sets.get(index).ok_or_else(|| RuntimeError::Run {
+        engine,
+        message: format!("input set {index} is not bound; {} are", sets.len()),
+    })
 }
 
 /// Runs `work`, turning a panic inside a foreign engine into the error that `report` makes of its message.

@@ -182,7 +182,7 @@ fn wrong_use_is_told_plainly_and_leaves_the_old_file() {
         ("--classes 2 --class-weights nowhere.json", "cannot read nowhere.json"),
         ("--classes 2 --class-weights nan.csv", "the weight of class 1 is NaN"),
         ("--classes 10 --dtype f8", "invalid value 'f8'"),
-        ("--classes 10 --opset 12", "opset 12 is not supported; choose one from 13"),
+        ("--classes 10 --opset 8", "opset 8 is not supported; choose one from 9"),
         ("--classes 10 --opset 99", "opset 99 is not supported"),
         ("--classes 10 --ir-version 3", "IR version 3"),
         ("--classes 10 --outputs los", "did you mean `loss`"),
@@ -270,4 +270,14 @@ fn a_formula_of_ones_own_compiles_and_checks() {
     place.ok(&format!(
         "emit mine.yaml --classes 5 --outputs loss,logits_grad,features_grad,ease -o m.onnx --check {engine}"
     ));
+}
+
+#[test]
+fn formulas_that_would_cancel_are_right_for_sure_samples() {
+    let place = Place::new();
+    std::fs::write(place.path("textbook.yaml"), "name: textbook\nloss: -log(p) + (1 - p) ^ 2\n").unwrap();
+    let engine = format!("--runtime {}", onnx_runtime());
+    let text = place.ok(&format!("emit textbook.yaml --classes 5 -o t.onnx --check {engine}"));
+    assert!(text.contains("margin 80 right") && text.contains("PASS"), "{text}");
+    assert!(place.ok("explain textbook.yaml").contains("L     = nll + q ^ 2"));
 }

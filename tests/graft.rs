@@ -84,12 +84,13 @@ const GRAFT: Graft = Graft {
     loss: "loss",
 };
 
-const GRAFTS: [Graft; 10] = [
+const GRAFTS: [Graft; 11] = [
     Graft { file: "dynamo_external", ..GRAFT },
     Graft { file: "fixed_batch", rows: 4, ..GRAFT },
     Graft { file: "half", half: true, ..GRAFT },
     Graft { file: "linear", shape: &[5], classes: 3, ..GRAFT },
     Graft { file: "metadata", ..GRAFT },
+    Graft { file: "opset9", ..GRAFT },
     Graft { file: "name_clash", input: "labels", labels: "labels_1", loss: "loss_1", ..GRAFT },
     Graft { file: "sklearn_mlp", input: "X", ..GRAFT },
     Graft { file: "softmax_tail", ..GRAFT },
@@ -198,7 +199,7 @@ fn the_metadata_and_unknown_fields_of_a_classifier_survive() {
     let graft = onnx::read(&after).unwrap().metadata_props.pop().unwrap();
     assert_eq!(graft.key.as_deref(), Some("ibgraph.graft"));
     let text: serde_json::Value = serde_json::from_str(&graft.value.unwrap()).unwrap();
-    assert_eq!(text["names"]["features"], "/Relu_output_0");
+    assert_eq!(text["inputs"]["features"], "/Relu_output_0");
     assert_eq!(text["loss"]["loss"]["name"], "ib");
 }
 

@@ -122,6 +122,25 @@ fn inspect_says_what_was_found_and_why() {
     assert_eq!(json["problem"], serde_json::Value::Null);
 }
 
+#[test]
+fn a_grafted_loss_can_be_checked() {
+    let place = Place::new();
+    let counts: Vec<String> = (1..=10).map(|n| (n * n).to_string()).collect();
+    let weights = format!("--class-counts {} --class-weights inverse", counts.join(","));
+    for file in ["graft_cases/name_clash.onnx", "graft_cases/half.onnx", "graft_cases/fixed_batch.onnx"] {
+        let model = data(file).display().to_string();
+        for emit in ["loss-grad", "loss", "loss --explicit-backward"] {
+            place.ok(&format!("graft {model} --emit {emit} {weights} -o g.onnx"));
+            let library = std::env::var("IBGRAPH_TEST_ORT").unwrap();
+            let text = place.ok(&format!("check g.onnx --runtime {library}"));
+            assert!(text.ends_with("PASS\n"), "{file} {emit}\n{text}");
+        }
+    }
+    assert!(
+        place.fails(&format!("check {}", data("graft_cases/linear.onnx").display()), 2).contains("no loss")
+    );
+}
+
 /// A classifier with 2^30 features that a 4 GiB file of zeros makes, which takes no space on disk.
 #[test]
 fn a_model_with_4_gib_of_external_data_grafts_without_reading_it() {

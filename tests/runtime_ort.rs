@@ -105,6 +105,24 @@ fn a_bound_run_gives_what_a_run_gives_every_time() {
 }
 
 #[test]
+fn sets_of_inputs_are_bound_side_by_side() {
+    let set = |value: f32| Tensor::new(vec![1, 2], TensorData::F32(vec![0.0, value])).unwrap();
+    let sets = [set(0.0), set(1.0)].map(|tensor| [("x", tensor)]);
+    let pairs: Vec<[(&str, &Tensor); 1]> = sets.iter().map(|[(name, tensor)]| [(*name, tensor)]).collect();
+    let pairs: Vec<&[(&str, &Tensor)]> = pairs.iter().map(|set| set.as_slice()).collect();
+    let mut softmax = session("softmax");
+    let mut bound = softmax.bind_sets(&pairs, &["p"]).unwrap();
+    bound.run_set(1).unwrap();
+    bound.run_set(0).unwrap();
+    bound.run_set(1).unwrap();
+    assert_eq!(bound.outputs().unwrap()[0].as_f32().unwrap(), [0.5, 0.5], "the outputs are the first set's");
+    let error = bound.run_set(2).unwrap_err().to_string();
+    assert!(error.contains("input set 2 is not bound; 2 are"), "{error}");
+    drop(bound);
+    assert!(softmax.bind_sets(&[], &["p"]).is_err());
+}
+
+#[test]
 fn an_initializer_that_is_also_an_input_can_be_overridden() {
     let x = Tensor::new(vec![1], TensorData::F32(vec![3.0])).unwrap();
     let mut session = session("overridable");

@@ -22,6 +22,11 @@ const FORMAT: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
+    /// Batches of so many classes are not generated.
+    #[error(
+        "{0} classes are more than a check makes batches for ({MOST_CLASSES}); check on data, with --data"
+    )]
+    TooManyClasses(usize),
     /// The file cannot be opened.
     #[error("{file}: {error}")]
     Artifact {
@@ -53,6 +58,9 @@ pub enum CheckError {
         error: RuntimeError,
     },
 }
+
+/// Most classes of generated cases: the batches of a check are held at once, some 30 numbers a class.
+const MOST_CLASSES: usize = 10_000_000;
 
 /// Checks the model in `bytes`. `file` is its name for the report. With `data` the cases are those of that directory,
 /// else they are generated. `progress` is told the number of cases done and of all.
@@ -138,6 +146,10 @@ impl Runner<'_> {
                 }
             }
             None => {
+                let classes = self.loss().interface().classes;
+                if classes > MOST_CLASSES {
+                    return Err(CheckError::TooManyClasses(classes));
+                }
                 let cases = generate(self.loss());
                 for (done, case) in cases.iter().enumerate() {
                     progress(done, cases.len());

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
+use super::model::ModelFile;
 use super::output::{Target, say};
 use super::progress::Progress;
 use super::runtime::search;
 use super::{Exit, Failure};
 use crate::check::{CheckError, Report, check};
+use crate::graft::extract;
+use crate::onnx::Host;
 use crate::runtime::discover::{Found, Origin, find};
 use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
 
@@ -19,7 +22,7 @@ use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A file that `ibgraph emit` wrote; `-` is standard input
+    /// A file that `ibgraph emit` or `ibgraph graft` wrote (of a graft, the loss is checked); `-` is standard input
     model: String,
     /// Data in the layout of the ONNX backend tests (test_data_set_*/input_*.pb, output_*.pb) instead of generated cases
     #[arg(long, value_name = "DIR")]
@@ -63,8 +66,10 @@ enum EngineChoice {
 }
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let bytes = read(&args.model)?;
-    let report = check_bytes(&bytes, &args.model, &args.engine, args.data.as_deref())?;
+    let file = ModelFile::open(&args.model)?;
+    let loss = grafted_loss(&file)?;
+    let bytes = loss.as_deref().unwrap_or(file.bytes());
+    let report = check_bytes(bytes, &args.model, &args.engine, args.data.as_deref())?;
     let to_stdout = args.json.as_deref() == Some("-");
     if !to_stdout {
         say(&report);
@@ -77,14 +82,13 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     Ok(if report.passed() { Exit::Good } else { Exit::CheckFailed })
 }
 
-fn read(path: &str) -> Result<Vec<u8>, Failure> {
-    let read = if path == "-" {
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
-    } else {
-        std::fs::read(path)
+/// The loss that was grafted onto a classifier, as a file of its own.
+fn grafted_loss(file: &ModelFile) -> Result<Option<Vec<u8>>, Failure> {
+    // What is no model is told by the check itself.
+    let Ok(host) = Host::read(file.bytes()) else {
+        return Ok(None);
     };
-    read.map_err(|e| Failure::usage(format!("cannot read {path}: {e}")))
+    extract(&host).map_err(|error| file.failure(error))
 }
 
 /// Checks a model on the chosen engine.
@@ -138,33 +142,43 @@ impl EngineArgs {
     }
 
     fn ort(&self, data_dir: Option<PathBuf>) -> Result<Box<dyn Engine>, Failure> {
-        let found = self.first_usable()?.ok_or_else(|| {
-            Failure::missing(
-                "no ONNX Runtime was found; run `ibgraph runtime install`, or name a library with --runtime or \
-                 ORT_DYLIB_PATH (`ibgraph runtime list` shows where it was looked for)",
-            )
-        })?;
+        let library = find_library(self.runtime.clone(), self.provider)?;
         let options = OrtOptions { threads: self.threads, data_dir, ..OrtOptions::default() };
-        let engine = OrtEngine::open(&found.library, self.provider, options)?;
+        let engine = OrtEngine::open(&library, self.provider, options)?;
         Ok(Box::new(engine))
     }
 
-    /// The library to use. One that the user named must be usable; others are passed over if they are not.
     fn first_usable(&self) -> Result<Option<Found>, Failure> {
-        let mut all = find(&search(self.runtime.clone()));
-        if self.provider == Provider::Cuda {
-            all.sort_by_key(|found| !(found.cuda || matches!(found.origin, Origin::Flag | Origin::Env)));
-        }
-        for found in all {
-            match (&found.usable, &found.origin) {
-                (Ok(()), _) => return Ok(Some(found)),
-                (Err(why), Origin::Flag | Origin::Env) => {
-                    let library = found.library.display();
-                    return Err(Failure::missing(format!("cannot use the ONNX Runtime {library}: {why}")));
-                }
-                (Err(_), _) => {}
-            }
-        }
-        Ok(None)
+        first_usable(self.runtime.clone(), self.provider)
     }
+}
+
+/// The ONNX Runtime library to use.
+pub fn find_library(runtime: Option<PathBuf>, provider: Provider) -> Result<PathBuf, Failure> {
+    let found = first_usable(runtime, provider)?.ok_or_else(|| {
+        Failure::missing(
+            "no ONNX Runtime was found; run `ibgraph runtime install`, or name a library with --runtime or \
+             ORT_DYLIB_PATH (`ibgraph runtime list` shows where it was looked for)",
+        )
+    })?;
+    Ok(found.library)
+}
+
+/// The library to use. One that the user named must be usable; others are passed over if they are not.
+fn first_usable(runtime: Option<PathBuf>, provider: Provider) -> Result<Option<Found>, Failure> {
+    let mut all = find(&search(runtime));
+    if provider == Provider::Cuda {
+        all.sort_by_key(|found| !(found.cuda || matches!(found.origin, Origin::Flag | Origin::Env)));
+    }
+    for found in all {
+        match (&found.usable, &found.origin) {
+            (Ok(()), _) => return Ok(Some(found)),
+            (Err(why), Origin::Flag | Origin::Env) => {
+                let library = found.library.display();
+                return Err(Failure::missing(format!("cannot use the ONNX Runtime {library}: {why}")));
+            }
+            (Err(_), _) => {}
+        }
+    }
+    Ok(None)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use crate::bench::BenchError;
 use crate::runtime::RuntimeError;
 
 /// How a command ended.
@@ -12,6 +13,8 @@ pub enum Exit {
     Good = 0,
     /// A check or a comparison failed; its report says where.
     CheckFailed = 1,
+    /// A comparison that shows neither, or an environment that does not allow one.
+    Inconclusive = 4,
     /// Ended by Ctrl-C, with what was done so far written: 128 and the number of SIGINT.
     Interrupted = 130,
 }
@@ -34,6 +37,15 @@ impl Failure {
     /// An engine or a provider that is not there.
     pub fn missing(message: impl Display) -> Self {
         Self { code: 3, message: message.to_string() }
+    }
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Self {
+        match error {
+            BenchError::Runtime(error) => error.into(),
+            other => Self::usage(other),
+        }
     }
 }
 

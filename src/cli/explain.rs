@@ -26,15 +26,15 @@ pub struct Args {
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// Number of classes C, where the loss depends on it; the classes beside the label share one logit
-    #[arg(long, value_name = "C", default_value_t = 10)]
-    classes: usize,
+    #[arg(long, value_name = "C", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    classes: u32,
     /// Also draw loss and slope as an SVG picture; `-` is standard output, and the text goes to standard error
     #[arg(short, long, value_name = "FILE", value_parser = |s: &str| Ok::<_, std::convert::Infallible>(Target::from(s)))]
     output: Option<Target>,
 }
 
 const NOTES: &str = "\
-In a derivative, max(…, 1.17549435082229e-38) and its root, 1.0842021724855e-19, keep the slope of a power finite at 0.
+A slope that is infinite at 0, as a root's, counts as finite there, so that its product with a derivative of 0 is 0.
 
 Examples:
   ibgraph explain ib
@@ -49,9 +49,10 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     for setting in &args.set {
         set_parameter(&mut spec, setting)?;
     }
-    let loss = one_row(spec, args.classes)?;
+    let classes = args.classes as usize;
+    let loss = one_row(spec, classes)?;
     let cross_entropy = builtin::load("cross-entropy").expect("it is built in").map_err(Failure::usage)?;
-    let cross_entropy = one_row(cross_entropy, args.classes)?;
+    let cross_entropy = one_row(cross_entropy, classes)?;
     let explanation = explain(&loss, &curves::curves(&loss, &cross_entropy, &TABLE)?);
     let Some(output) = &args.output else {
         say(explanation);
@@ -90,7 +91,8 @@ fn adjustments(spec: &LossSpec) -> String {
     }
     format!(
         "logits, first: scale · (z + bias - margin at the label), where {}\n\
-         (all classes are equally frequent in what follows)\n",
+         (all classes are equally frequent in what follows; the formulas have the u of the adjusted logits, the table \
+         that of the logits as they are)\n",
         given.join(", ")
     )
 }
@@ -104,7 +106,7 @@ fn explain(loss: &Loss, curves: &[Curve]) -> String {
         format!("{}{}reduction: {}\n{}", heading(spec), parameters(spec), reduction(spec), adjustments(spec)),
         format!("One row, as written:\n{}", written(spec)),
         format!("Simplified, with class weight 1:\n{}{}", derivatives(&simplified, loss), legend(loss)),
-        format!("The row program ({}):\n{indented}", roots(&compiled)),
+        format!("The row program ({}):\n{indented}", roots(&compiled, loss.scale())),
         format!("{TABLE_HEADING}{}", curves::table(curves)),
     ]
     .join("\n")
@@ -146,11 +148,12 @@ fn parameters(spec: &LossSpec) -> String {
     if all.is_empty() { String::new() } else { format!("parameters: {}\n", all.join(", ")) }
 }
 
-/// Which steps are results.
-fn roots(compiled: &Compiled) -> String {
+/// Which steps are results. The program has the slope by the logits as they are, which is `scale` times that by u.
+fn roots(compiled: &Compiled, scale: f64) -> String {
     let roots = &compiled.roots;
+    let by_margin = if scale == 1.0 { "∂L/∂u" } else { "scale · ∂L/∂u" };
     let named: [(&str, Option<StepId>); 3] =
-        [("L", roots.row_loss), ("∂L/∂u", roots.by_margin), ("∂L/∂h", roots.by_norm)];
+        [("L", roots.row_loss), (by_margin, roots.by_margin), ("∂L/∂h", roots.by_norm)];
     let shown = named.iter().filter_map(|(name, step)| step.map(|s| format!("{name} is {s}")));
     shown.collect::<Vec<_>>().join(", ")
 }

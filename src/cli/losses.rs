@@ -104,7 +104,8 @@ fn parameters(spec: &LossSpec) -> String {
 pub(super) fn formulas(spec: &LossSpec) -> String {
     let entries = spec.row.iter().map(|(name, formula)| (name.as_str(), formula));
     let all = entries.chain([("loss", &spec.loss)]);
-    all.map(|(name, formula)| format!("  {name} = {}\n", formula.expr)).collect()
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    all.map(|(name, formula)| format!("  {name} = {}\n", one_line(&formula.text))).collect()
 }
 
 /// As on the command line.

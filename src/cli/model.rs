@@ -34,9 +34,14 @@ impl ModelFile {
         Failure::usage(format!("{}: {error}", self.name))
     }
 
+    /// All of it.
+    pub fn bytes(&self) -> &[u8] {
+        self.source.bytes()
+    }
+
     /// Its structure.
     pub fn host(&self) -> Result<Host<'_>, Failure> {
-        Host::read(self.source.bytes()).map_err(|error| self.failure(error))
+        Host::read(self.bytes()).map_err(|error| self.failure(error))
     }
 
     /// The directory that external data stands in.

@@ -65,7 +65,15 @@ impl Target {
 pub type Writes<'a> = dyn Fn(&mut dyn Write) -> io::Result<()> + 'a;
 
 fn failure(path: &Path, error: &io::Error) -> Failure {
-    Failure::usage(format!("cannot write {}: {error}", path.display()))
+    let directory = path.parent().filter(|d| !d.as_os_str().is_empty());
+    let reason = match (error.kind(), directory) {
+        (io::ErrorKind::NotFound, Some(directory)) if !directory.exists() => {
+            format!("there is no directory {}; make it first", directory.display())
+        }
+        // Without the name of the temporary file, which means nothing to anyone.
+        _ => error.to_string().split(" at path ").next().unwrap_or_default().to_owned(),
+    };
+    Failure::usage(format!("cannot write {}: {reason}", path.display()))
 }
 
 fn replace(path: &Path, write: &Writes<'_>) -> io::Result<()> {

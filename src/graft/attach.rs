@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
-use serde_json::json;
 
+use super::description::{Description, FORMAT, METADATA};
 use super::discover::Head;
 use super::flow::Flow;
 use super::names::Names;
 use crate::graph::Graph;
 use crate::loss::Loss;
-use crate::loss::metadata::{self, MetadataError};
+use crate::loss::metadata::{self, CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS, MetadataError};
 use crate::onnx::messages::{GraphProto, ValueInfoProto};
 use crate::onnx::{Delta, Host, NEWEST_OPSET, OLDEST_OPSET, SpellError, graph_message};
 
@@ -25,10 +25,6 @@ use casts::Casts;
 pub(super) use ports::{features, labels};
 use rename::Renamer;
 
-/// Key of the graft's description in `metadata_props`.
-pub const METADATA: &str = "ibgraph.graft";
-/// Version of the description.
-const FORMAT: u32 = 1;
 /// What inner values and nodes of ours are called, before the name that the lowering gives them.
 pub(super) const PREFIX: &str = "ibgraph/";
 /// First IR version in which an initializer need not be an input too.
@@ -151,11 +147,12 @@ pub fn attach(host: &Host<'_>, head: &Head, plan: Plan<'_>) -> Result<Attached, 
     let casts = Casts::new(plan.loss, features, labels.as_ref(), &outside, &mut names);
     let renamer = Renamer::new(host, (head, features), inner(&graph, &outside, &casts, &mut names));
     let mut delta = additions(host, &graph, plan.kind, &outside, &renamer);
+    let text = description(plan, &graph, &outside, &renamer)?;
     casts.add(&mut delta, &renamer);
     if host.ir() < FREE_INITIALIZERS {
         rename::store_in_constants(&mut delta);
     }
-    delta.metadata = vec![(METADATA.to_owned(), description(plan, &outside)?)];
+    delta.metadata = vec![(METADATA.to_owned(), text)];
     Ok(Attached { delta, names: outside })
 }
 
@@ -215,17 +212,34 @@ fn additions(
     }
 }
 
-/// What was added, for people and for programs that drive the model.
-fn description(plan: Plan<'_>, names: &IndexMap<String, String>) -> Result<String, MetadataError> {
-    let loss: serde_json::Value = serde_json::from_str(&metadata::to_json(plan.loss)?)?;
-    let document = json!({
-        "format": FORMAT,
-        "emit": plan.kind.name(),
-        "names": names,
-        "loss": loss,
-    });
-    Ok(document.to_string())
+/// What was added, for people, for programs that drive the model, and for [`super::extract`].
+fn description(
+    plan: Plan<'_>,
+    graph: &GraphProto,
+    outside: &IndexMap<String, String>,
+    renamer: &Renamer,
+) -> Result<String, MetadataError> {
+    let ports = |ports: &[ValueInfoProto]| -> IndexMap<String, String> {
+        let names = ports.iter().filter_map(|port| port.name.as_ref());
+        names.filter_map(|name| Some((name.clone(), outside.get(name)?.clone()))).collect()
+    };
+    // What stands behind a cast: where the loss itself begins and ends.
+    let cast = outside.iter().filter(|(ours, theirs)| renamer.value(ours) != **theirs);
+    let cast = cast.map(|(ours, _)| (ours.clone(), renamer.value(ours))).collect();
+    let tables = [CLASS_WEIGHTS, LOGIT_BIAS, LABEL_MARGIN]
+        .into_iter()
+        .filter(|table| graph.initializer.iter().any(|tensor| tensor.name.as_deref() == Some(*table)));
+    let document = Description {
+        format: FORMAT,
+        emit: plan.kind.name().to_owned(),
+        inputs: ports(&graph.input),
+        outputs: ports(&graph.output),
+        cast,
+        stored: tables.map(|table| (table.to_owned(), renamer.value(table))).collect(),
+        loss: serde_json::from_str(&metadata::to_json(plan.loss)?)?,
+    };
+    Ok(serde_json::to_string(&document)?)
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,7 +8,8 @@
 use indexmap::IndexMap;
 use serde_json::json;
 
-use super::attach::{AttachError, METADATA, checked_opset, features, labels};
+use super::attach::{AttachError, checked_opset, features, labels};
+use super::description::{FORMAT, METADATA};
 use super::discover::Head;
 use crate::autodiff::{self, AutodiffError};
 use crate::graph::{BinaryOp, Builder, Dim, TensorType, ValueId};
@@ -30,9 +31,6 @@ mod parameters;
 use additions::Additions;
 pub use parameters::Selection;
 use parameters::{Chosen, Settled, statistics};
-
-/// Version of the description in the metadata.
-const FORMAT: u32 = 1;
 
 /// What is to be trained, and how.
 #[derive(Debug, Clone, Copy)]

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 mod evaluate;
+mod exact;
 mod parse;
 mod print;
 
@@ -171,6 +172,13 @@ impl Expr {
             }
             ExprKind::Call(_, args) => args.iter().for_each(|a| a.visit(f)),
         }
+    }
+
+    /// Number of numbers, names and operations.
+    pub(crate) fn parts(&self) -> usize {
+        let mut count = 0;
+        self.visit(&mut |_| count += 1);
+        count
     }
 
     fn depth(&self) -> usize {

@@ -198,7 +198,9 @@ impl Interface {
         for (name, parameter) in &spec.parameters {
             parameter.check(name).map_err(InterfaceError)?;
         }
-        Ok(())
+        let stopped = self.influence_gradient == InfluenceGradient::Stopped;
+        let is_stopped = |entry: &str| stopped && entry == INFLUENCE_WEIGHT;
+        spec.check_settings(&is_stopped).map_err(|e| InterfaceError(format!("the loss `{}`: {e}", spec.name)))
     }
 
     fn settle_outputs(&mut self, spec: &LossSpec) -> Result<(), InterfaceError> {

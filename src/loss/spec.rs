@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::expr::{self, Expr, ExprKind, FormulaError, suggest};
 
 mod error;
+mod extent;
 mod names;
+mod values;
 mod yaml;
 
 pub use error::SpecError;
@@ -110,7 +112,7 @@ impl Parameter {
 pub struct Formula {
     /// As written.
     pub text: String,
-    /// As read.
+    /// As meant: over a row's quantities, `1 - p` is q, `1 - q` is p, and `log(p)` is -nll.
     pub expr: Expr,
 }
 

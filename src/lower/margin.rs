@@ -1,8 +1,7 @@
 //! The margin u of every row, the softmax r of its other classes, and the quantities that follow from u.
 //!
-//! `[N, C]` work is in the matrix type, `[N, 1]` work in float64 where the graph may have any. Nothing here subtracts two
-//! nearly equal rounded numbers: the maximum and the label's logit are exact, and are subtracted in float64. In float32
-//! what their difference loses is kept as a number of its own.
+//! `[N, C]` work is in the matrix type, `[N, 1]` work in float64. Nothing here subtracts two nearly equal rounded numbers:
+//! the maximum and the label's logit are exact, and are subtracted in float64.
 
 use crate::graph::{BinaryOp, Builder, Op, ReduceOp, UnaryOp, ValueId};
 use crate::tensor::DType;
@@ -10,9 +9,6 @@ use crate::tensor::DType;
 /// Largest exponent that is taken: e^88 is below float32's largest number, so that an engine which computes in float32
 /// does not overflow. Above it q is 1 and the cross entropy is u, both to all digits of float64.
 const LARGEST_EXPONENT: f64 = 88.0;
-/// The same for scalars in float32, where e^40 may still be divided by a share of 1/C: above it q is 1 and the cross
-/// entropy is u to all digits of float32.
-const LARGEST_NARROW_EXPONENT: f64 = 40.0;
 
 /// How logits are adjusted: scale · (z + bias - margin · onehot).
 pub(super) struct Adjustment {
@@ -29,10 +25,8 @@ pub(super) struct Margin {
     pub others: ValueId,
     /// u, `[N, 1]`
     pub u: ValueId,
-    /// e^u, `[N, 1]`, with the exponent bounded
+    /// e^min(u, 88), `[N, 1]`
     exp: ValueId,
-    /// type of `[N, 1]` arithmetic
-    scalar: DType,
     /// as given, `[N, C]`
     logits: ValueId,
     /// the label's logit, `[N, 1]`
@@ -42,14 +36,8 @@ pub(super) struct Margin {
 }
 
 impl Margin {
-    /// `logits` `[N, C]` in the matrix type, `class` int64 `[N, 1]`; scalars are of the type `scalar`.
-    pub fn new(
-        b: &mut Builder,
-        logits: ValueId,
-        class: ValueId,
-        adjustment: &Adjustment,
-        scalar: DType,
-    ) -> Self {
+    /// `logits` `[N, C]` in the matrix type, `class` int64 `[N, 1]`; the tables of `adjustment` in float64.
+    pub fn new(b: &mut Builder, logits: ValueId, class: ValueId, adjustment: &Adjustment) -> Self {
         let of_label = b.node(Op::GatherElements(1), &[logits, class]);
         let matrix = b.ty(logits).dtype;
         // The label's logit makes way for the lowest finite number. It drops out of the softmax, and where every other
@@ -58,47 +46,39 @@ impl Margin {
         let lowest = b.binary(BinaryOp::Min, of_label, lowest);
         let other_logits = b.node(Op::ScatterElements { axis: 1, add: false }, &[logits, class, lowest]);
         let highest = b.reduce(ReduceOp::Max, other_logits, Some(1));
-        let (adjusted, above_highest) = adjustment.apply(b, other_logits, highest, scalar);
+        let (adjusted, above_highest) = adjustment.apply(b, other_logits, highest);
         let others = b.softmax(adjusted);
         // logsumexp = max(z) - ln max(softmax(z)): ReduceMax is fast where ReduceLogSumExp is not.
         let share = b.reduce(ReduceOp::Max, others, Some(1));
-        let [highest, label, share] = [highest, of_label, share].map(|v| b.cast(v, scalar));
-        let difference = b.binary(BinaryOp::Sub, highest, label);
-        let lead = adjustment.lead(b, difference, above_highest, class);
+        let [highest, label, share] = [highest, of_label, share].map(|v| b.cast(v, DType::F64));
+        let mut lead = b.binary(BinaryOp::Sub, highest, label);
+        lead = adjustment.lead(b, lead, above_highest, class);
         let log_share = b.unary(UnaryOp::Log, share);
         let u = b.binary(BinaryOp::Sub, lead, log_share);
-        let exp = if scalar == DType::F64 {
-            let largest = b.scalar(scalar, LARGEST_EXPONENT);
-            let bounded = b.binary(BinaryOp::Min, u, largest);
-            b.unary(UnaryOp::Exp, bounded)
-        } else {
-            let lost = rounded_off(b, [highest, label, difference], adjustment.scale);
-            let largest = b.scalar(scalar, LARGEST_NARROW_EXPONENT);
-            let bounded = b.binary(BinaryOp::Min, lead, largest);
-            let exp = exp_of_sum(b, bounded, lost);
-            b.binary(BinaryOp::Div, exp, share)
-        };
-        Self { others, u, exp, scalar, logits, of_label, class }
+        let largest = b.scalar(DType::F64, LARGEST_EXPONENT);
+        let bounded = b.binary(BinaryOp::Min, u, largest);
+        let exp = b.unary(UnaryOp::Exp, bounded);
+        Self { others, u, exp, logits, of_label, class }
     }
 
     /// Mean over the classes of -log p, `[N, 1]`: nll less the mean lead of all classes.
     pub fn mean_nll(&self, b: &mut Builder, adjustment: &Adjustment, classes: usize) -> ValueId {
         let lead = b.binary(BinaryOp::Sub, self.logits, self.of_label);
         let total = b.reduce(ReduceOp::Sum, lead, Some(1));
-        let total = b.cast(total, self.scalar);
+        let total = b.cast(total, DType::F64);
         let mean = adjustment.mean_lead(b, total, self.class, classes);
         let nll = self.nll(b);
         b.binary(BinaryOp::Sub, nll, mean)
     }
 
-    /// Any column of scalars, for a shape.
+    /// Any float64 column, for a shape.
     pub fn any_column(&self) -> ValueId {
         self.exp
     }
 
     /// 1 + e^u, bounded as e^u is.
     fn denominator(&self, b: &mut Builder) -> ValueId {
-        let one = b.scalar(self.scalar, 1.0);
+        let one = b.scalar(DType::F64, 1.0);
         b.binary(BinaryOp::Add, self.exp, one)
     }
 
@@ -112,7 +92,7 @@ impl Margin {
     /// second order is below e-32. With w = 1 + e rounded: ln(1 + e) = ln(w) - ((w - 1) - e) / w.
     pub fn nll(&self, b: &mut Builder) -> ValueId {
         let denominator = self.denominator(b);
-        let one = b.scalar(self.scalar, 1.0);
+        let one = b.scalar(DType::F64, 1.0);
         let rounded = b.binary(BinaryOp::Sub, denominator, one);
         let excess = b.binary(BinaryOp::Sub, rounded, self.exp);
         let correction = b.binary(BinaryOp::Div, excess, denominator);
@@ -137,13 +117,7 @@ impl Adjustment {
 
     /// scale · (logits - highest + bias) `[N, C]`, and its maximum `[N, 1]` where that is not 0. The highest logit is
     /// taken off first: what is added to a large number loses its digits. The margin is the label's alone.
-    fn apply(
-        &self,
-        b: &mut Builder,
-        logits: ValueId,
-        highest: ValueId,
-        scalar: DType,
-    ) -> (ValueId, Option<ValueId>) {
+    fn apply(&self, b: &mut Builder, logits: ValueId, highest: ValueId) -> (ValueId, Option<ValueId>) {
         if self.is_plain() {
             return (logits, None);
         }
@@ -157,7 +131,7 @@ impl Adjustment {
         let bias = b.cast(bias, matrix);
         adjusted = b.binary(BinaryOp::Add, adjusted, bias);
         let above = b.reduce(ReduceOp::Max, adjusted, Some(1));
-        (adjusted, Some(b.cast(above, scalar)))
+        (adjusted, Some(b.cast(above, DType::F64)))
     }
 
     /// Mean over the classes of z'_j - z'_y, `[N, 1]`, from `total`, the sum of z_j - z_y, where
@@ -205,28 +179,6 @@ impl Adjustment {
 /// The lowest finite number of a type; of float32 for narrower ones.
 pub(super) fn lowest(b: &mut Builder, dtype: DType) -> ValueId {
     b.scalar(dtype, if dtype == DType::F64 { f64::MIN } else { f64::from(f32::MIN) })
-}
-
-/// What rounding took off `difference` = a - c, exactly (Knuth, TAOCP 4.2.2, theorem B), times `scale`. It is bounded
-/// by ±1/2, which only scaled differences beyond 2^22 reach.
-pub(super) fn rounded_off(b: &mut Builder, [a, c, difference]: [ValueId; 3], scale: f64) -> ValueId {
-    let taken = b.binary(BinaryOp::Sub, a, difference);
-    let left = b.binary(BinaryOp::Add, difference, taken);
-    let of_a = b.binary(BinaryOp::Sub, a, left);
-    let of_c = b.binary(BinaryOp::Sub, taken, c);
-    let lost = b.binary(BinaryOp::Add, of_a, of_c);
-    let lost = scaled(b, lost, scale);
-    let dtype = b.ty(a).dtype;
-    let [low, high] = [-0.5, 0.5].map(|v| b.scalar(dtype, v));
-    b.node(Op::Clip, &[lost, low, high])
-}
-
-/// e^(lead + lost): e^lead · (1 + lost), as `lost` is below 2e-6 where e^lead is neither 0 nor so large that it has no
-/// bearing.
-pub(super) fn exp_of_sum(b: &mut Builder, lead: ValueId, lost: ValueId) -> ValueId {
-    let exp = b.unary(UnaryOp::Exp, lead);
-    let missing = b.binary(BinaryOp::Mul, exp, lost);
-    b.binary(BinaryOp::Add, exp, missing)
 }
 
 /// a · factor

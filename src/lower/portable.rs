@@ -16,32 +16,31 @@ use crate::tensor::DType;
 pub(super) fn lower(loss: &Loss) -> Graph {
     let mut b = Builder::new(&loss.spec().name.replace(' ', "_"));
     let ports = Ports::declare(&mut b, loss);
-    let outputs = outputs(&mut b, loss, &ports, DType::F64);
+    let outputs = outputs(&mut b, loss, &ports);
     b.finish(&outputs)
 }
 
-/// The outputs of the loss by name. `scalar` is the type of `[N, 1]` arithmetic.
-pub(super) fn outputs(b: &mut Builder, loss: &Loss, ports: &Ports, scalar: DType) -> Vec<(String, ValueId)> {
+/// The outputs of the loss by name.
+pub(super) fn outputs(b: &mut Builder, loss: &Loss, ports: &Ports) -> Vec<(String, ValueId)> {
     let logits = b.cast(ports.get("logits"), matrix_type(loss));
     let labels = Labels::new(b, loss.interface(), ports.get("labels"));
     let adjustment = Adjustment {
         scale: loss.scale(),
-        bias: stored(b, LOGIT_BIAS, &loss.tables().logit_bias, scalar),
-        margin: stored(b, LABEL_MARGIN, &loss.tables().label_margin, scalar),
+        bias: stored(b, LOGIT_BIAS, &loss.tables().logit_bias, DType::F64),
+        margin: stored(b, LABEL_MARGIN, &loss.tables().label_margin, DType::F64),
     };
-    let margin = Margin::new(b, logits, labels.class, &adjustment, scalar);
+    let margin = Margin::new(b, logits, labels.class, &adjustment);
     let features = ports.find("features").map(|f| b.cast(f, matrix_type(loss)));
     let compiled = compile(loss);
     let sources = RowSources {
         loss,
-        scalar,
         labels: &labels,
         margin: &margin,
         adjustment: &adjustment,
         features,
         class_weights: ports
             .find(CLASS_WEIGHTS)
-            .or_else(|| stored(b, CLASS_WEIGHTS, &loss.tables().class_weights, scalar)),
+            .or_else(|| stored(b, CLASS_WEIGHTS, &loss.tables().class_weights, DType::F64)),
         upstream: ports.find("loss_grad"),
         parameters: ports.0.clone(),
     };

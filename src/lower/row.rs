@@ -1,4 +1,4 @@
-//! Steps of a row program as `[N, 1]` nodes.
+//! Steps of a row program as `[N, 1]` nodes in float64.
 
 use super::labels::Labels;
 use super::margin::{Adjustment, Margin, one_minus_exp};
@@ -11,8 +11,6 @@ use crate::tensor::DType;
 /// Where a row program finds what it reads.
 pub(super) struct RowSources<'a> {
     pub loss: &'a Loss,
-    /// Type of every step.
-    pub scalar: DType,
     pub labels: &'a Labels,
     pub margin: &'a Margin,
     pub adjustment: &'a Adjustment,
@@ -33,14 +31,14 @@ impl RowSources<'_> {
         for step in program.steps() {
             let at = |id: &row::StepId| values[id.index()];
             let value = match step {
-                Step::Const(v) => b.scalar(self.scalar, *v),
+                Step::Const(v) => b.scalar(DType::F64, *v),
                 Step::Input(input) => self.read(b, input),
                 Step::Unary(op, a) => unary(b, *op, at(a)),
                 Step::Binary(op, a, c) => b.binary(binary(*op), at(a), at(c)),
                 Step::Min(a, c) => b.binary(BinaryOp::Min, at(a), at(c)),
                 Step::Max(a, c) => b.binary(BinaryOp::Max, at(a), at(c)),
                 Step::IfZero(a, x, y) => {
-                    let zero = b.scalar(self.scalar, 0.0);
+                    let zero = b.scalar(DType::F64, 0.0);
                     let is_zero = b.compare(CompareOp::Equal, at(a), zero);
                     b.choose(is_zero, at(x), at(y))
                 }
@@ -56,7 +54,7 @@ impl RowSources<'_> {
             RowInput::Parameter(name) => {
                 let found = self.parameters.iter().find(|(n, _)| n == name);
                 let (_, value) = found.expect("a program reads only parameters that are graph inputs");
-                b.cast(*value, self.scalar)
+                b.cast(*value, DType::F64)
             }
             RowInput::Count => self.labels.count(b, self.margin.any_column()),
             RowInput::WeightSum => {
@@ -67,7 +65,7 @@ impl RowSources<'_> {
             RowInput::Upstream => {
                 let upstream =
                     self.upstream.expect("a program reads loss_grad only where it is a graph input");
-                let upstream = b.cast(upstream, self.scalar);
+                let upstream = b.cast(upstream, DType::F64);
                 b.unsqueeze_last(upstream)
             }
         }
@@ -89,7 +87,7 @@ impl RowSources<'_> {
                 let table =
                     self.class_weights.expect("a program reads class weights only where there are some");
                 let weight = b.node(Op::Gather(0), &[table, self.labels.class]);
-                b.cast(weight, self.scalar)
+                b.cast(weight, DType::F64)
             }
         }
     }
@@ -105,7 +103,7 @@ impl RowSources<'_> {
             FeatureInput::Norm => b.unsqueeze_last(features),
             FeatureInput::NormColumn => features,
         };
-        b.cast(column, self.scalar)
+        b.cast(column, DType::F64)
     }
 }
 

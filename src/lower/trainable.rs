@@ -1,8 +1,9 @@
 //! Lowerings for ONNX Runtime's training, which differentiates the graph itself.
 //!
-//! Beside the portable lowering: one output, `loss` [], in float32 alone, and operators that ONNX Runtime Training 1.19
-//! has gradients for; whatever else is needed stands behind a [`Op::Stop`]. Invariant: the gradient that reverse mode
-//! finds for the logits and the features is that of the loss, and no row that does not count takes part in it.
+//! Beside the portable lowering: one output, `loss` []. What is differentiated is in float32 alone, and in operators that
+//! ONNX Runtime Training 1.19 has gradients for; whatever else is needed stands behind a [`Op::Stop`]. Invariant: the
+//! gradient that reverse mode finds for the logits and the features is that of the loss, and no row that does not count
+//! takes part in it.
 
 use super::labels::{Labels, ones};
 use super::margin::Adjustment;
@@ -15,6 +16,7 @@ use crate::tensor::DType;
 
 mod depends;
 mod formula;
+mod narrow;
 mod quantities;
 
 use depends::depends_on;
@@ -79,7 +81,7 @@ pub(super) fn explicit(loss: &Loss) -> Result<Graph, TrainableError> {
     let wide = Ports(ports.0.iter().map(|(name, id)| (name.clone(), widened(&mut b, *id))).collect());
     let mut surrogate: Option<ValueId> = None;
     let mut value = None;
-    for (name, output) in portable::outputs(&mut b, &inner, &wide, DType::F32) {
+    for (name, output) in portable::outputs(&mut b, &inner, &wide) {
         let output = b.node(Op::Stop, &[output]);
         match name.strip_suffix("_grad") {
             Some(of) => {

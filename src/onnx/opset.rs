@@ -1,7 +1,7 @@
 //! Operator-set and IR versions.
 
 /// Oldest operator set that a loss graph is written for.
-pub const OLDEST_OPSET: i64 = 13;
+pub const OLDEST_OPSET: i64 = 9;
 /// Operator set without `--opset`: runs on ONNX Runtime 1.14 and newer.
 pub const DEFAULT_OPSET: i64 = 18;
 /// Newest operator set that a loss graph is written for; ONNX Runtime 1.32 runs it.

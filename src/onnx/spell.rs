@@ -12,6 +12,7 @@ use crate::graph::{Graph, Node, Op, ReduceOp, ValueId};
 use crate::tensor::{Tensor, TensorData};
 
 mod layers;
+mod old;
 
 /// First operator set in which every reduction takes its axes as an input.
 const AXES_AS_INPUT: i64 = 18;
@@ -37,6 +38,15 @@ pub struct SpellError {
     why: String,
 }
 
+impl SpellError {
+    fn too_old(operator: &str, needed: i64, opset: i64) -> Self {
+        let why = format!(
+            "needs opset {needed}, and this model has opset {opset}; convert it with onnx.version_converter"
+        );
+        Self { operator: operator.to_owned(), why }
+    }
+}
+
 /// Spells a graph at `opset`. `names` has the name of every value, by its index; `taken` are names that the file has
 /// beside them, which no name made here will be.
 ///
@@ -48,6 +58,7 @@ pub fn spell(
     names: &[String],
     taken: &HashSet<String>,
 ) -> Result<Spelled, SpellError> {
+    old::check_types(graph, opset)?;
     let taken = taken.iter().chain(names).cloned().collect();
     let mut speller = Speller { graph, opset, names, taken, extra: Vec::new() };
     let mut nodes = Vec::new();
@@ -79,6 +90,9 @@ impl Speller<'_> {
         let mut input: Vec<String> = node.inputs.iter().map(|id| self.name(*id)).collect();
         if node.op == Op::Stop {
             return self.stop(input, self.name(node.output()));
+        }
+        if let Some(nodes) = self.old(node, &input)? {
+            return Ok(nodes);
         }
         let mut attribute = Vec::new();
         match &node.op {
@@ -138,8 +152,7 @@ impl Speller<'_> {
         if self.opset < SEQUENCES {
             return Err(self.too_old("SequenceConstruct", SEQUENCES));
         }
-        let sequence = unused(&format!("{output}_sequence"), |n| self.taken.contains(n));
-        self.taken.insert(sequence.clone());
+        let sequence = self.inner(&output, "sequence");
         let zero = Tensor::new(vec![], TensorData::I64(vec![0]));
         let zero = self.extra("index_0", &zero.expect("a scalar has one element"));
         Ok(vec![
@@ -149,11 +162,7 @@ impl Speller<'_> {
     }
 
     fn too_old(&self, operator: &str, needed: i64) -> SpellError {
-        let why = format!(
-            "needs opset {needed}, and this model has opset {}; convert it with onnx.version_converter",
-            self.opset
-        );
-        SpellError { operator: operator.to_owned(), why }
+        SpellError::too_old(operator, needed, self.opset)
     }
 
     /// Name of an initializer that holds axes.

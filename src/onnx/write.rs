@@ -102,6 +102,19 @@ pub fn port(name: &str, ty: &TensorType) -> ValueInfoProto {
     ValueInfoProto { name: Some(name.to_owned()), r#type: Some(type_proto(ty)) }
 }
 
+/// A loss's input or output as a file declares it.
+pub fn loss_port(port: &crate::loss::Port) -> ValueInfoProto {
+    let dim = |dim: &crate::loss::Dim| match dim {
+        crate::loss::Dim::Fixed(n) => Dim::Fixed(*n),
+        crate::loss::Dim::Symbol(name) => Dim::symbol(name),
+    };
+    let shape: Vec<Dim> = port.shape.iter().map(dim).collect();
+    ValueInfoProto {
+        name: Some(port.name.clone()),
+        r#type: Some(type_proto(&TensorType::new(port.dtype, &shape))),
+    }
+}
+
 fn type_proto(ty: &TensorType) -> TypeProto {
     let dim = ty.shape.iter().map(|dim| match dim {
         Dim::Fixed(n) => DimensionProto { dim_value: Some(*n as i64), dim_param: None },

@@ -12,7 +12,10 @@ use rten::{LoadErrorKind, Model, ModelOptions, NodeId, RunOptions, ThreadPool, V
 use super::error::RuntimeError;
 use super::iteration::HostIteration;
 use super::provider::Provider;
-use super::{BoundRun, CarriedValue, Engine, EngineInfo, Iteration, NodePlacement, Session, contain};
+use super::{
+    BoundRun, CarriedValue, Engine, EngineInfo, InputSet, Iteration, NodePlacement, Session, bound_set,
+    contain,
+};
 use crate::tensor::{DType, Tensor};
 
 mod sign;
@@ -95,28 +98,31 @@ struct EmbeddedSession {
 }
 
 impl EmbeddedSession {
-    fn bind_contained(
-        &self,
-        inputs: &[(&str, &Tensor)],
-        outputs: &[&str],
-    ) -> Result<EmbeddedRun<'_>, RuntimeError> {
+    fn bind_contained(&self, sets: &[InputSet], outputs: &[&str]) -> Result<EmbeddedRun<'_>, RuntimeError> {
         let mut bound = EmbeddedRun {
             session: self,
-            inputs: Vec::with_capacity(inputs.len()),
+            sets: Vec::with_capacity(sets.len()),
             outputs: Vec::with_capacity(outputs.len()),
             results: Vec::new(),
+            latest: None,
         };
         for name in outputs {
             let output = declared_in(&self.signature.outputs, "output", name)?;
             bound.outputs.push((self.node_id(name)?, output));
         }
-        for (name, tensor) in inputs {
-            let input = declared_in(&self.signature.inputs, "input", name)?;
-            let value = values::input(input, tensor)?;
-            bound.inputs.push((self.node_id(name)?, value));
+        for inputs in sets {
+            bound.sets.push(self.converted(inputs)?);
         }
         bound.run()?;
         Ok(bound)
+    }
+
+    fn converted(&self, inputs: InputSet) -> Result<Vec<(NodeId, rten::Value)>, RuntimeError> {
+        let value = |(name, tensor): &(&str, &Tensor)| {
+            let input = declared_in(&self.signature.inputs, "input", name)?;
+            Ok((self.node_id(name)?, values::input(input, tensor)?))
+        };
+        inputs.iter().map(value).collect()
     }
 
     fn run_model(
@@ -135,15 +141,15 @@ impl EmbeddedSession {
 
 impl Session for EmbeddedSession {
     fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>, RuntimeError> {
-        contain(|| self.bind_contained(inputs, outputs)?.outputs(), run_error)
+        contain(|| self.bind_contained(&[inputs], outputs)?.outputs(), run_error)
     }
 
-    fn bind<'s>(
+    fn bind_sets<'s>(
         &'s mut self,
-        inputs: &[(&str, &Tensor)],
+        sets: &[InputSet<'_>],
         outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError> {
-        contain(|| Ok(Box::new(self.bind_contained(inputs, outputs)?) as Box<dyn BoundRun>), run_error)
+        contain(|| Ok(Box::new(self.bind_contained(sets, outputs)?) as Box<dyn BoundRun>), run_error)
     }
 
     fn iterate<'s>(
@@ -159,25 +165,30 @@ impl Session for EmbeddedSession {
     }
 }
 
-/// A run of which the inputs are converted.
+/// Runs of which the inputs are converted; the results are the latest run's.
 struct EmbeddedRun<'s> {
     session: &'s EmbeddedSession,
-    inputs: Vec<(NodeId, rten::Value)>,
+    sets: Vec<Vec<(NodeId, rten::Value)>>,
     outputs: Vec<(NodeId, &'s signature::Value)>,
     results: Vec<rten::Value>,
+    latest: Option<usize>,
 }
 
 impl BoundRun for EmbeddedRun<'_> {
-    fn run(&mut self) -> Result<(), RuntimeError> {
-        let inputs = self.inputs.iter();
+    fn run_set(&mut self, set: usize) -> Result<(), RuntimeError> {
+        let inputs = bound_set(NAME, &self.sets, set)?.iter();
         let views = inputs.map(|(id, value)| (*id, ValueOrView::from(value)));
         let views = views.collect();
         let ids: Vec<NodeId> = self.outputs.iter().map(|(id, _)| *id).collect();
         self.results = contain(|| self.session.run_model(views, &ids), run_error)?;
+        self.latest = Some(set);
         Ok(())
     }
 
     fn outputs(&mut self) -> Result<Vec<Tensor>, RuntimeError> {
+        if self.latest != Some(0) {
+            self.run()?;
+        }
         let declared = self.outputs.iter().map(|(_, output)| *output);
         declared.zip(&self.results).map(|(output, value)| values::output(output, value)).collect()
     }

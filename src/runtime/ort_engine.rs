@@ -37,6 +37,9 @@ pub struct OrtOptions {
     /// Whether CUDA may round float32 factors of a matrix product to TF32's 10 bits. Default false, unlike ONNX
     /// Runtime's own: on Ampere and later it costs three decimal digits.
     pub tf32: bool,
+    /// Whether CUDA records a bound run and replays it as one graph. Default false. A model with a node on the CPU is
+    /// then refused.
+    pub cuda_graph: bool,
     /// Libraries of custom operators to register, in this order.
     pub operator_libraries: Vec<PathBuf>,
     /// The directory that a model's external data stands in; `None` refuses external data.
@@ -49,6 +52,7 @@ impl Default for OrtOptions {
             threads: None,
             optimize: true,
             tf32: false,
+            cuda_graph: false,
             operator_libraries: Vec::new(),
             data_dir: None,
         }

@@ -87,7 +87,10 @@ impl Place {
         let host = Host::read(&bytes).unwrap();
         let description: serde_json::Value =
             serde_json::from_str(host.metadata("ibgraph.graft").unwrap()).unwrap();
-        let name = |ours: &str| description["names"][ours].as_str().unwrap().to_owned();
+        let name = |ours: &str| {
+            let name = description["inputs"].get(ours).or_else(|| description["outputs"].get(ours));
+            name.unwrap().as_str().unwrap().to_owned()
+        };
         let (logits, features) = (name("logits"), name("features"));
         assert_eq!((name("loss").as_str(), name("labels").as_str()), names);
         // Inner values become outputs, to be seen. Their types are inferred.

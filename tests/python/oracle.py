@@ -53,21 +53,21 @@ def rows(logits, labels, features, weights=None, *, loss="ib", alpha=1000.0, eps
     h = np.abs(f).sum(axis=1)
     s = 2 * q * h + epsilon
     influence = alpha / s
-    match loss:
-        case "cross-entropy":
-            value, du, dh = w * nll, w * q, 0 * h
-        case "ib" | "ib-focal":
-            # d influence = -influence / s (2 h pq du + 2 q dh); stopped, it is a constant.
-            flow = 0.0 if stopped else influence / s
-            value = w * nll * influence
-            du = w * q * influence - w * nll * flow * 2 * h * p * q
-            dh = -w * nll * flow * 2 * q
-            if loss == "ib-focal":
-                # (1 - exp(-m))^gamma of the weighted cross entropy m.
-                m = w * nll
-                factor = (-np.expm1(-m)) ** gamma
-                slope = gamma * (-np.expm1(-m)) ** (gamma - 1) * np.exp(-m) * w * q
-                value, du, dh = value * factor, du * factor + value * slope, dh * factor
+    assert loss in ("ib", "ib-focal", "cross-entropy")
+    if loss == "cross-entropy":
+        value, du, dh = w * nll, w * q, 0 * h
+    else:
+        # d influence = -influence / s (2 h pq du + 2 q dh); stopped, it is a constant.
+        flow = 0.0 if stopped else influence / s
+        value = w * nll * influence
+        du = w * q * influence - w * nll * flow * 2 * h * p * q
+        dh = -w * nll * flow * 2 * q
+        if loss == "ib-focal":
+            # (1 - exp(-m))^gamma of the weighted cross entropy m.
+            m = w * nll
+            factor = (-np.expm1(-m)) ** gamma
+            slope = gamma * (-np.expm1(-m)) ** (gamma - 1) * np.exp(-m) * w * q
+            value, du, dh = value * factor, du * factor + value * slope, dh * factor
     logits_grad = r * du[:, None]
     logits_grad[everyone, labels] = -du
     return Rows(value, logits_grad, np.sign(f) * dh[:, None], influence)

@@ -5,7 +5,9 @@ import pytest
 from conftest import load
 from onnx import checker, shape_inference
 
-OPSETS = range(13, 29)
+OPSETS = range(9, 29)
+# bfloat16 is a type of few operators before.
+OLDEST_OF_BF16 = 13
 
 
 def ib(more="", matrix="f32", scalar="f32", features="[N,D]", loss="[]"):
@@ -70,8 +72,10 @@ def interface(graph: onnx.GraphProto) -> str:
     return f"{inputs} -> {outputs}"
 
 
-@pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("arguments", INTERFACES, ids=lambda a: a or "defaults")
+VERSIONS = [(a, opset) for a in INTERFACES for opset in OPSETS if "bf16" not in a or opset >= OLDEST_OF_BF16]
+
+
+@pytest.mark.parametrize("arguments, opset", VERSIONS, ids=lambda a: a or "defaults")
 def test_a_graph_is_valid_and_has_the_documented_interface(emit, arguments, opset):
     path = emit(*arguments.split(), "--classes", 10, "--opset", opset)
     model = onnx.load(path)
@@ -91,16 +95,24 @@ def test_a_graph_is_valid_and_has_the_documented_interface(emit, arguments, opse
     assert names == [value.name for value in (*model.graph.input, *model.graph.output)]
 
 
-@pytest.mark.parametrize("opset, ir", [(13, 7), (13, 14), (18, 10), (21, 11), (28, 14)])
+@pytest.mark.parametrize("opset, ir", [(9, 4), (13, 7), (13, 14), (18, 10), (21, 11), (28, 14)])
 def test_the_ir_version_is_the_one_asked_for(emit, opset, ir):
     model = onnx.load(emit("--classes", 3, "--opset", opset, "--ir-version", ir))
     assert model.ir_version == ir
     checker.check_model(model, full_check=True)
 
 
-@pytest.mark.parametrize("arguments", [["--opset", 12], ["--opset", 29], ["--opset", 18, "--ir-version", 7]])
+@pytest.mark.parametrize("arguments", [["--opset", 8], ["--opset", 29], ["--opset", 18, "--ir-version", 7]])
 def test_versions_that_no_graph_is_written_for_are_wrong_use(run_ibgraph, tmp_path, arguments):
     assert run_ibgraph("emit", "--classes", 3, "-o", tmp_path / "x.onnx", *arguments).returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_an_old_operator_set_lacks_is_told(run_ibgraph, tmp_path):
+    done = run_ibgraph("emit", "--classes", 3, "-o", tmp_path / "x.onnx", "--dtype=bf16", "--opset=12")
+    assert done.returncode == 2
+    assert "bfloat16 needs opset 13" in done.stderr.decode()
+    assert "onnx.version_converter" in done.stderr.decode()
     assert not list(tmp_path.iterdir())
 
 

@@ -59,7 +59,7 @@ def test_class_counts_read_the_same_from_every_kind_of_file(emit, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["--set gamma=2", "--set alpha=-1", "--opset 12", "--outputs lost", "--class-counts 1,2"]
+    "wrong", ["--set gamma=2", "--set alpha=-1", "--opset 8", "--outputs lost", "--class-counts 1,2"]
 )
 def test_an_older_file_survives_a_wrong_option(run_ibgraph, tmp_path, wrong):
     path = tmp_path / "loss.onnx"

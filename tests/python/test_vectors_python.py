@@ -56,7 +56,7 @@ def test_float64_graphs_agree(emit, tmp_path, name):
     assert_outputs(got, CASES[name].outputs, whole=DOUBLE, row=DOUBLE, smallest=TINIEST)
 
 
-@pytest.mark.parametrize("opset", [13, 28])
+@pytest.mark.parametrize("opset", [9, 13, 28])
 @pytest.mark.parametrize("name", SOME)
 def test_the_oldest_and_the_newest_operator_set_agree(emit, tmp_path, name, opset):
     arguments, inputs = arguments_and_inputs(CASES[name], tmp_path)

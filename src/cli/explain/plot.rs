@@ -20,23 +20,30 @@ const SURE: f64 = 20.0;
 /// Points of a curve; a quarter of a unit apart.
 const POINTS: u32 = 121;
 
-/// The colours of Okabe and Ito, which colour-blind readers can tell apart, darker on light pages.
+/// The colours of Okabe and Ito, which colour-blind readers can tell apart, darker on light pages. Without CSS variables,
+/// which only browsers know: other viewers draw what they do not understand black, or not at all.
 const STYLE: &str = "
-  svg { --page: #ffffff; --ink: #1f2328; --faint: #d8dce1; --c0: #0072b2; --c1: #c04f00; --c2: #00805c; --base: #6e7781; }
-  @media (prefers-color-scheme: dark) {
-    svg { --page: #0d1117; --ink: #e6edf3; --faint: #30363d; --c0: #56b4e9; --c1: #f0a35e; --c2: #3fcfa4; --base: #9aa4af; }
-  }
-  text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: var(--ink); }
-  .page { fill: var(--page); }
+  text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #1f2328; }
+  .page { fill: #ffffff; }
   .title { font-size: 16px; font-weight: 600; }
   .panel { font-weight: 600; }
-  .frame { fill: none; stroke: var(--ink); }
-  .grid { stroke: var(--faint); }
+  .frame { fill: none; stroke: #1f2328; }
+  .grid { stroke: #d8dce1; }
   .curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
-  .c0 { stroke: var(--c0); }
-  .c1 { stroke: var(--c1); }
-  .c2 { stroke: var(--c2); }
-  .base { stroke: var(--base); stroke-dasharray: 6 4; }
+  .c0 { stroke: #0072b2; }
+  .c1 { stroke: #c04f00; }
+  .c2 { stroke: #00805c; }
+  .base { stroke: #6e7781; stroke-dasharray: 6 4; }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #e6edf3; }
+    .page { fill: #0d1117; }
+    .frame { stroke: #e6edf3; }
+    .grid { stroke: #30363d; }
+    .c0 { stroke: #56b4e9; }
+    .c1 { stroke: #f0a35e; }
+    .c2 { stroke: #3fcfa4; }
+    .base { stroke: #9aa4af; }
+  }
 ";
 
 /// The label's margins at which curves are drawn.

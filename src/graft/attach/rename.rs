@@ -33,7 +33,8 @@ impl Renamer {
         Self { values, extents: extents.into(), nodes: Names::of(host.graph()) }
     }
 
-    fn value(&self, name: &str) -> String {
+    /// A value's name in the classifier; a conversion's where one stands between.
+    pub fn value(&self, name: &str) -> String {
         // An absent optional input is the empty name.
         self.values.get(name).cloned().unwrap_or_default()
     }

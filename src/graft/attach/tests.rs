@@ -1,7 +1,7 @@
 use super::*;
 use crate::graft::discover::{Wishes, discover};
 use crate::graft::models::{F16, F32, I32, I64, graph, model, node, port, stored};
-use crate::loss::{FeatureInput, Interface, builtin};
+use crate::loss::{ClassWeighting, FeatureInput, Interface, builtin};
 use crate::lower;
 use crate::onnx::messages::ModelProto;
 use crate::onnx::{read, splice};
@@ -21,7 +21,7 @@ fn grafted(graph: GraphProto, loss: &Loss, labels: Option<&str>) -> Result<Model
     grafted_bytes(&model(graph), loss, labels)
 }
 
-fn grafted_bytes(bytes: &[u8], loss: &Loss, labels: Option<&str>) -> Result<ModelProto, String> {
+pub fn grafted_bytes(bytes: &[u8], loss: &Loss, labels: Option<&str>) -> Result<ModelProto, String> {
     let host = Host::read(bytes).map_err(|e| e.to_string())?;
     let head = discover(&host, Wishes { logits: None, features: None }).map_err(|e| e.to_string())?;
     let lowered = lower::portable(loss);
@@ -30,6 +30,23 @@ fn grafted_bytes(bytes: &[u8], loss: &Loss, labels: Option<&str>) -> Result<Mode
     let out = splice(&host, &attached.delta).map_err(|e| e.to_string())?.to_vec();
     Host::read(&out).map_err(|e| e.to_string())?;
     Ok(read(&out).unwrap())
+}
+
+/// As [`grafted_bytes`], with these logits and the plain loss.
+pub fn grafted_at(bytes: &[u8], logits: Option<&str>) -> ModelProto {
+    let (host, loss) = (Host::read(bytes).unwrap(), ib());
+    let head = discover(&host, Wishes { logits, features: None }).unwrap();
+    let lowered = lower::portable(&loss);
+    let plan = Plan { loss: &loss, graph: &lowered, kind: Kind::LossGrad, labels: None };
+    let attached = attach(&host, &head, plan).unwrap();
+    read(&splice(&host, &attached.delta).unwrap().to_vec()).unwrap()
+}
+
+/// A loss that stores class weights.
+pub fn weighted() -> Loss {
+    let spec = builtin::load("ib").unwrap().unwrap();
+    let interface = Interface { class_weighting: ClassWeighting::Stored, ..Interface::new(3, &spec) };
+    Loss::new(spec, interface, Some(vec![0.5, 1.0, 1.5])).unwrap()
 }
 
 fn linear() -> GraphProto {
@@ -104,14 +121,7 @@ fn features_of_another_type_are_cast_and_so_is_their_gradient() {
     );
     mixed.input = vec![port("h", F16, &["n", "5"])];
     mixed.initializer = vec![stored("v", F16, &[5, 3])];
-    let bytes = model(mixed);
-    let host = Host::read(&bytes).unwrap();
-    let head = discover(&host, Wishes { logits: Some("z"), features: None }).unwrap();
-    let loss = ib();
-    let lowered = lower::portable(&loss);
-    let plan = Plan { loss: &loss, graph: &lowered, kind: Kind::LossGrad, labels: None };
-    let attached = attach(&host, &head, plan).unwrap();
-    let graph = read(&splice(&host, &attached.delta).unwrap().to_vec()).unwrap().graph.unwrap();
+    let graph = grafted_at(&model(mixed), Some("z")).graph.unwrap();
     assert_eq!(ty(&graph.output, "logits_grad"), "1[n, 3]");
     assert_eq!(ty(&graph.output, "features_grad"), "10[n, 5]");
     let casts = graph.node.iter().filter(|n| n.op_type.as_deref() == Some("Cast"));

@@ -28,6 +28,7 @@ pub fn parse(formula: &str) -> Result<Expr, FormulaError> {
     let tree =
         expr.parse(LocatingSlice::new(formula)).map_err(|e| syntax_error(formula, e.offset(), e.inner()))?;
     check_calls(&tree)?;
+    check_numbers(formula, &tree)?;
     if tree.depth() > MAX_DEPTH {
         return Err(too_deep(0..formula.len()));
     }
@@ -49,16 +50,27 @@ fn check_limits(formula: &str) -> Result<(), FormulaError> {
             format!("the formula is longer than {MAX_LENGTH} bytes; name parts of it under `row:`"),
         ));
     }
-    let (mut open, mut recursion) = (0usize, 0usize);
+    // Prefixes and powers that are open: in the innermost bracket, in those around it, and all, brackets included.
+    let (mut open, mut outer, mut nested) = (0usize, Vec::new(), 0usize);
     for (at, byte) in formula.bytes().enumerate() {
         match byte {
-            b'(' => open += 1,
-            b')' => open = open.saturating_sub(1),
-            b'-' | b'^' => recursion += 1,
-            b'+' | b'*' | b'/' | b',' => recursion = 0,
+            b'(' => {
+                outer.push(std::mem::take(&mut open));
+                nested += 1;
+            }
+            b')' => {
+                if let Some(before) = outer.pop() {
+                    nested -= 1 + std::mem::replace(&mut open, before);
+                }
+            }
+            b'-' | b'^' => {
+                open += 1;
+                nested += 1;
+            }
+            b'+' | b'*' | b'/' | b',' => nested -= std::mem::take(&mut open),
             _ => {}
         }
-        if open + recursion > MAX_DEPTH {
+        if nested > MAX_DEPTH {
             return Err(too_deep(at..at + 1));
         }
     }
@@ -71,7 +83,8 @@ fn syntax_error(formula: &str, offset: usize, error: &ContextError) -> FormulaEr
     for context in error.context() {
         match context {
             StrContext::Label(UNKNOWN_FUNCTION) => return no_such_function(rest, offset),
-            StrContext::Expected(what) => expected = Some(what.to_string()),
+            // The innermost comes first.
+            StrContext::Expected(what) if expected.is_none() => expected = Some(what.to_string()),
             _ => {}
         }
     }
@@ -81,7 +94,9 @@ fn syntax_error(formula: &str, offset: usize, error: &ContextError) -> FormulaEr
     };
     let end = offset + rest.chars().next().map_or(1, char::len_utf8);
     let wanted = expected.unwrap_or_else(|| "an operator (+ - * / ^) or the end".to_owned());
-    FormulaError::new(offset..end, format!("expected {wanted}, found {seen}"))
+    let is_power = rest.starts_with('*') && formula[..offset.min(formula.len())].ends_with('*');
+    let hint = if is_power { "; a power is written a ^ b" } else { "" };
+    FormulaError::new(offset..end, format!("expected {wanted}, found {seen}{hint}"))
 }
 
 fn no_such_function(rest: &str, offset: usize) -> FormulaError {
@@ -111,6 +126,18 @@ fn check_calls(tree: &Expr) -> Result<(), FormulaError> {
                     args.len()
                 ),
             ));
+        }
+    });
+    found
+}
+
+fn check_numbers(formula: &str, tree: &Expr) -> Result<(), FormulaError> {
+    let mut found = Ok(());
+    tree.visit(&mut |e| {
+        if matches!(e.kind, ExprKind::Number(value) if !value.is_finite()) && found.is_ok() {
+            let number = formula.get(e.span.clone()).unwrap_or_default();
+            let message = format!("{number} is beyond the largest float64, about 1.8e308");
+            found = Err(FormulaError::new(e.span.clone(), message));
         }
     });
     found
@@ -150,7 +177,12 @@ fn binary(op: BinaryOp, a: Expr, b: Expr) -> Expr {
 }
 
 fn operand(i: &mut Input) -> Outcome<Expr> {
-    alt((number, call_or_name, bracketed))
+    if i.starts_with('-') {
+        // A prefix, which is tried next.
+        return fail.parse_next(i);
+    }
+    // Whatever stands before an operand wants one, so nothing else is tried where there is none.
+    cut_err(alt((number, call_or_name, bracketed)))
         .context(StrContext::Expected(StrContextValue::Description("a number, a name or `(`")))
         .parse_next(i)
 }
@@ -169,7 +201,6 @@ fn number(i: &mut Input) -> Outcome<Expr> {
     (alt(((digits(), opt(('.', opt(digits())))).take(), ('.', digits()).take())), opt(exponent))
         .take()
         .try_map(str::parse::<f64>)
-        .verify(|v| v.is_finite())
         .with_span()
         .map(|(value, span)| Expr { kind: ExprKind::Number(value), span })
         .parse_next(i)

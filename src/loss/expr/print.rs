@@ -1,4 +1,4 @@
-//! [`Expr`] back to text, with the fewest brackets that keep its meaning.
+//! [`Expr`] back to text, with the fewest brackets that keep its tree: rounding depends on where they stand.
 
 use std::fmt;
 
@@ -18,9 +18,9 @@ impl BinaryOp {
     /// (own level, lowest level allowed on the left, on the right)
     fn levels(self) -> (u8, u8, u8) {
         match self {
-            BinaryOp::Add => (1, 1, 1),
+            BinaryOp::Add => (1, 1, 2),
             BinaryOp::Sub => (1, 1, 2),
-            BinaryOp::Mul => (2, 2, 2),
+            BinaryOp::Mul => (2, 2, 3),
             BinaryOp::Div => (2, 2, 3),
             BinaryOp::Pow => (4, 5, 4),
         }

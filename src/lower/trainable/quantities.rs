@@ -6,8 +6,10 @@
 
 use crate::graph::{BinaryOp, Builder, CompareOp, Op, ReduceOp, UnaryOp, ValueId};
 use crate::loss::{Loss, Quantity};
-use crate::lower::margin::{Adjustment, exp_of_sum, lowest, rounded_off, scaled};
+use crate::lower::margin::{Adjustment, lowest, scaled};
 use crate::tensor::DType;
+
+use super::narrow::{exp_of_sum, rounded_off};
 
 /// Lead of the highest other logit from which on q is 1 and the cross entropy is u: e^-20 = 2e-9 is below half a unit
 /// in the last place of float32.

@@ -10,7 +10,9 @@ use crate::runtime::provider::Provider;
 pub(super) fn dispatch(provider: Provider, options: &OrtOptions) -> Option<ExecutionProviderDispatch> {
     Some(match provider {
         Provider::Cpu => return None,
-        Provider::Cuda => ep::CUDA::default().with_tf32(options.tf32).build(),
+        Provider::Cuda => {
+            ep::CUDA::default().with_tf32(options.tf32).with_cuda_graph(options.cuda_graph).build()
+        }
         Provider::TensorRt => ep::TensorRT::default().build(),
         Provider::DirectMl => ep::DirectML::default().build(),
         Provider::CoreMl => ep::CoreML::default().build(),

@@ -7,8 +7,15 @@ use ort::value::{DynTensor, DynValue};
 use super::iteration::OrtIteration;
 use super::{NAME, OrtEngine, failure, providers, raw, values, written};
 use crate::runtime::error::RuntimeError;
-use crate::runtime::{BoundRun, CarriedValue, Iteration, NodePlacement, Session, contain};
+use crate::runtime::{
+    BoundRun, CarriedValue, InputSet, Iteration, NodePlacement, Session, bound_set, contain,
+};
 use crate::tensor::Tensor;
+
+/// Key of the number that a run's CUDA graph is kept under, and the number that stands for none
+/// (`onnxruntime_run_options_config_keys.h`).
+const CUDA_GRAPH_ID: &str = "gpu_graph_id";
+const NO_CUDA_GRAPH: &str = "-1";
 
 /// Implements [`Session`] over `ort`'s.
 pub(super) struct OrtSession {
@@ -36,22 +43,33 @@ impl OrtSession {
         graph.and_then(|graph| written::copies(&graph, asked.name())).map_err(failure::copies)
     }
 
-    fn bind_contained(
-        &mut self,
-        inputs: &[(&str, &Tensor)],
-        outputs: &[&str],
-    ) -> Result<OrtRun<'_>, RuntimeError> {
-        let found = self.run_contained(inputs, outputs)?;
-        let binding = self.binding(inputs, outputs, &found).map_err(|error| failure::run(&error))?;
+    fn bind_contained(&mut self, sets: &[InputSet], outputs: &[&str]) -> Result<OrtRun<'_>, RuntimeError> {
+        let first = *bound_set(NAME, sets, 0)?;
+        let found = self.run_contained(first, outputs)?;
+        let bind = |(index, inputs): (usize, &InputSet)| {
+            let options = self.options_of_set(index)?;
+            Ok(BoundSet { binding: self.binding(inputs, outputs, &found)?, options })
+        };
+        let bound = sets.iter().enumerate().map(bind).collect::<ort::Result<_>>();
         let mut bound = OrtRun {
-            session: self,
-            binding,
-            inputs: inputs.iter().map(|&(name, tensor)| (name.to_owned(), tensor.clone())).collect(),
+            sets: bound.map_err(|error| failure::run(&error))?,
+            inputs: first.iter().map(|&(name, tensor)| (name.to_owned(), tensor.clone())).collect(),
             outputs: outputs.iter().map(|&name| name.to_owned()).collect(),
             results: Vec::new(),
+            session: self,
         };
         bound.run()?;
         Ok(bound)
+    }
+
+    /// Options for the runs of a bound set; a CUDA graph is recorded for each, since it holds the addresses.
+    fn options_of_set(&self, index: usize) -> ort::Result<Option<RunOptions>> {
+        if !self.engine.options.cuda_graph {
+            return Ok(None);
+        }
+        let mut options = RunOptions::new()?;
+        options.set(CUDA_GRAPH_ID, (index + 1).to_string())?;
+        Ok(Some(options))
     }
 
     /// Inputs copied to the provider's device, and outputs allocated there in the shapes of `found`.
@@ -97,7 +115,11 @@ impl OrtSession {
             .collect::<ort::Result<Vec<(&str, SessionInputValue<'_>)>>>()
             .map_err(|error| failure::run(&error))?;
         let selected = outputs.iter().fold(OutputSelector::no_default(), |all, name| all.with(*name));
-        let options = RunOptions::new().map_err(|error| failure::run(&error))?.with_outputs(selected);
+        let mut options = RunOptions::new().map_err(|error| failure::run(&error))?;
+        if self.engine.options.cuda_graph {
+            options.set(CUDA_GRAPH_ID, NO_CUDA_GRAPH).map_err(|error| failure::run(&error))?;
+        }
+        let options = options.with_outputs(selected);
         let results = self.inner.run_with_options(views, &options).map_err(|error| failure::run(&error))?;
         // ONNX Runtime answers in the order of the request.
         let values = results.values();
@@ -133,12 +155,12 @@ impl Session for OrtSession {
         contain(|| self.run_contained(inputs, outputs), panicked)
     }
 
-    fn bind<'s>(
+    fn bind_sets<'s>(
         &'s mut self,
-        inputs: &[(&str, &Tensor)],
+        sets: &[InputSet<'_>],
         outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError> {
-        contain(|| Ok(Box::new(self.bind_contained(inputs, outputs)?) as Box<dyn BoundRun>), panicked)
+        contain(|| Ok(Box::new(self.bind_contained(sets, outputs)?) as Box<dyn BoundRun>), panicked)
     }
 
     fn iterate<'s>(
@@ -156,22 +178,35 @@ impl Session for OrtSession {
     }
 }
 
-/// A run whose inputs and outputs lie where the provider works.
+/// A set of inputs and outputs where the provider works.
+struct BoundSet {
+    binding: IoBinding,
+    options: Option<RunOptions>,
+}
+
+/// Runs whose inputs and outputs lie where the provider works.
 struct OrtRun<'s> {
     session: &'s mut OrtSession,
-    binding: IoBinding,
+    sets: Vec<BoundSet>,
+    /// Of the first set.
     inputs: Vec<(String, Tensor)>,
     outputs: Vec<String>,
+    /// Of the first set.
     results: Vec<DynValue>,
 }
 
 impl BoundRun for OrtRun<'_> {
-    fn run(&mut self) -> Result<(), RuntimeError> {
+    fn run_set(&mut self, set: usize) -> Result<(), RuntimeError> {
+        let bound = bound_set(NAME, &self.sets, set)?;
+        let session = &mut self.session.inner;
         let mut run = || {
-            let mut results = self.session.inner.run_binding(&self.binding)?;
-            self.binding.synchronize_outputs()?;
+            let mut results = match &bound.options {
+                Some(options) => session.run_binding_with_options(&bound.binding, options)?,
+                None => session.run_binding(&bound.binding)?,
+            };
+            bound.binding.synchronize_outputs()?;
             // The bound memory is the same at every run, so are the values that describe it.
-            if self.results.is_empty() {
+            if set == 0 && self.results.is_empty() {
                 let names = self.outputs.iter();
                 self.results = names.filter_map(|name| results.remove(name)).collect();
             }

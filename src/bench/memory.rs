@@ -1,0 +1,68 @@
+//! How much memory a cell takes, before any of it is allocated.
+
+use super::data;
+use super::plan::{ArmKind, Cell, format_bytes};
+use crate::loss::Loss;
+
+/// Values of the size of the logits that a graph holds at once beside its inputs and outputs: float32 softmax, one-hot
+/// labels, and the terms of the backward in the formula as published.
+const INTERMEDIATE: u128 = 8;
+/// Most sets of inputs and outputs; a larger number would find no more of them out of the cache.
+const MOST_SETS: u128 = 4096;
+/// Fewest, so that a run never finds its own outputs.
+const FEWEST_SETS: u128 = 2;
+
+/// How a cell is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes that a run must move.
+    pub bytes: u64,
+    /// Sets of inputs and outputs for each arm.
+    pub sets: usize,
+    /// Whether they are twice as large as the last cache.
+    pub cold: bool,
+    /// Estimate of the memory that all arms take together, in bytes.
+    pub memory: u64,
+}
+
+/// Lays a cell out for a last cache of `cache` bytes and at most `limit` bytes of memory.
+///
+/// # Errors
+/// A message when even the fewest sets need more than `limit`.
+pub fn layout(cell: &Cell, loss: &Loss, cache: u64, limit: u64) -> Result<Layout, String> {
+    let bytes = data::bytes(cell, loss);
+    let wanted = (2 * u128::from(cache)).div_ceil(bytes.max(1)).clamp(FEWEST_SETS, MOST_SETS);
+    let fixed = fixed_memory(cell);
+    let each = bytes * (arms(cell) + 1);
+    let affordable = u128::from(limit).saturating_sub(fixed) / each.max(1);
+    if affordable < FEWEST_SETS {
+        let needed = u64::try_from(fixed + FEWEST_SETS * each).unwrap_or(u64::MAX);
+        return Err(format!(
+            "the cell {} needs about {} of memory, and there are {}; exclude it, or raise `budget: memory` if you know \
+             better",
+            cell.id(),
+            format_bytes(needed),
+            format_bytes(limit)
+        ));
+    }
+    let sets = wanted.min(affordable);
+    let memory = fixed + sets * each;
+    Ok(Layout {
+        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+        sets: usize::try_from(sets).expect("there are at most MOST_SETS sets"),
+        cold: sets * bytes >= 2 * u128::from(cache),
+        memory: u64::try_from(memory).unwrap_or(u64::MAX),
+    })
+}
+
+fn arms(cell: &Cell) -> u128 {
+    cell.arms.len() as u128
+}
+
+/// What does not grow with the sets: intermediate values of every arm, and the reference.
+fn fixed_memory(cell: &Cell) -> u128 {
+    let logits = cell.rows as u128 * cell.classes as u128;
+    let graphs = cell.arms.iter().filter(|arm| !matches!(arm, ArmKind::Copy)).count() as u128;
+    let reference = 3 * 8 * logits.min(super::numerics::MOST_LOGITS as u128);
+    graphs * INTERMEDIATE * logits * (cell.dtype.size_of() as u128).max(4) + reference
+}

@@ -1,0 +1,147 @@
+//! Whether the numbers of an arm are right, before its times count.
+//!
+//! The reference evaluates the first rows of the batch, all of them where it is small enough; a row of a gradient depends
+//! on the rest of the batch by the divisor of the mean only, so rows are compared with the reference of those rows,
+//! scaled.
+
+use super::results::Numerics;
+use crate::check::{Case, Tolerance, compare, tolerance};
+use crate::loss::reference::{Evaluation, evaluate};
+use crate::loss::{Loss, Reduction};
+use crate::runtime::EngineInfo;
+use crate::tensor::{DType, Tensor};
+
+/// Most logits that the reference evaluates for a cell.
+pub(super) const MOST_LOGITS: usize = 1 << 23;
+
+/// Roundings of float32 between the logits and a gradient of the formula as published, each relative to numbers of the
+/// size of a cross entropy (about 10): softmax, its sum over the classes, `1 - p`, the two terms of the backward.
+const PUBLISHED_ROUNDINGS: f64 = 64.0;
+
+/// What the outputs of a cell should be.
+pub struct Expected {
+    rows: usize,
+    complete: bool,
+    evaluation: Evaluation,
+    /// What a gradient of those rows alone is multiplied with.
+    scale: f64,
+    smallest_q: f64,
+}
+
+impl Expected {
+    /// Evaluates the reference of a batch of [`data`](super::data).
+    ///
+    /// # Errors
+    /// A message when the reference cannot evaluate it.
+    pub fn of(loss: &Loss, case: &Case) -> Result<Self, String> {
+        let classes = loss.interface().classes;
+        let mut batch = case.batch(loss);
+        let all = batch.labels.len();
+        let rows = (MOST_LOGITS / classes).clamp(1, all.max(1)).min(all);
+        let width = batch.features.len() / all.max(1);
+        let scale = divisor(loss, &batch.labels[..rows]) / divisor(loss, &batch.labels);
+        batch.labels.truncate(rows);
+        batch.logits.truncate(rows * classes);
+        batch.features.truncate(rows * width);
+        let smallest_q = smallest_q(&batch.logits, &batch.labels, classes);
+        let evaluation = evaluate(loss, &batch).map_err(|error| error.to_string())?;
+        Ok(Self { rows, complete: rows == all, evaluation, scale, smallest_q })
+    }
+
+    /// The tolerance of graphs in the margin form on this engine.
+    pub fn margin_form(&self, loss: &Loss, engine: &EngineInfo) -> Tolerance {
+        tolerance(engine, loss.interface().scalar_dtype(), loss.interface().dtype)
+    }
+
+    /// The tolerance of the formula as published, in the arithmetic of the loss: 1 - p costs it the digits that p and 1
+    /// share, so it is off by a rounding divided by the smallest 1 - p of the batch.
+    pub fn as_published(&self, loss: &Loss) -> Tolerance {
+        let unit = match loss.interface().dtype {
+            DType::F64 => 2f64.powi(-53),
+            DType::F16 => 2f64.powi(-11),
+            DType::BF16 => 2f64.powi(-8),
+            _ => 2f64.powi(-24),
+        };
+        let allowed = PUBLISHED_ROUNDINGS * unit / self.smallest_q.min(1.0);
+        Tolerance { whole: allowed, row: allowed, cancelled: 1.0 }
+    }
+
+    /// Compares the outputs of an arm, by name, with what they should be.
+    ///
+    /// # Errors
+    /// What is off, with the figures.
+    pub fn check(
+        &self,
+        outputs: &[(String, Tensor)],
+        allowed: Tolerance,
+    ) -> Result<Numerics, (Numerics, String)> {
+        let mut found = Numerics { loss: None, worst_row: 0.0, tolerance: allowed.row, rows: self.rows };
+        let mut problems = Vec::new();
+        for (name, got) in outputs {
+            let Some(want) = self.evaluation.output(name) else {
+                problems.push(format!("no reference for the output `{name}`"));
+                continue;
+            };
+            if name.ends_with("_grad") {
+                let deviation = self.gradient(name, got, want, allowed);
+                found.worst_row = found.worst_row.max(deviation);
+                if deviation.is_nan() || deviation > allowed.row {
+                    problems.push(format!(
+                        "a row of {name} is {deviation:.1e} off ({:.1e} allowed)",
+                        allowed.row
+                    ));
+                }
+            } else if self.complete {
+                let deviation = compare(&got.to_f64_vec(), want, 1, None, got.dtype()).whole;
+                found.loss = Some(deviation);
+                if deviation.is_nan() || deviation > allowed.whole {
+                    problems.push(format!("{name} is {deviation:.1e} off ({:.1e} allowed)", allowed.whole));
+                }
+            }
+        }
+        if outputs.is_empty() {
+            problems.push("there are no outputs".to_owned());
+        }
+        // JSON has no infinity; what is not finite is off by all that a number can say.
+        found.worst_row = found.worst_row.min(f64::MAX);
+        found.loss = found.loss.map(|loss| loss.min(f64::MAX));
+        if problems.is_empty() { Ok(found) } else { Err((found, problems.join("; "))) }
+    }
+
+    fn gradient(&self, name: &str, got: &Tensor, want: &[f64], allowed: Tolerance) -> f64 {
+        let width = want.len() / self.rows.max(1);
+        if got.shape().first().is_none_or(|rows| *rows < self.rows) || !got.len().is_multiple_of(width.max(1))
+        {
+            return f64::INFINITY;
+        }
+        let want: Vec<f64> = want.iter().map(|value| value * self.scale).collect();
+        let sizes = self.evaluation.row_sizes(name).unwrap_or_default();
+        let floors: Vec<f64> = sizes.iter().map(|size| size * self.scale * allowed.cancelled).collect();
+        let got = got.to_f64_vec();
+        compare(&got[..want.len().min(got.len())], &want, width, Some(&floors), DType::F32).row
+    }
+}
+
+/// What the sum over these rows is divided by.
+fn divisor(loss: &Loss, labels: &[i64]) -> f64 {
+    let weight = |label: &i64| {
+        let weights = loss.class_weights().zip(usize::try_from(*label).ok());
+        weights.and_then(|(weights, label)| weights.get(label).copied()).unwrap_or(1.0)
+    };
+    match loss.interface().reduction {
+        Reduction::Mean => labels.len() as f64,
+        Reduction::WeightedMean => labels.iter().map(weight).sum(),
+        Reduction::Sum | Reduction::None => 1.0,
+    }
+}
+
+/// Smallest 1 - p of the label over the rows.
+fn smallest_q(logits: &[f64], labels: &[i64], classes: usize) -> f64 {
+    let of_row = |(row, label): (&[f64], &i64)| {
+        let label = usize::try_from(*label).unwrap_or(0).min(row.len() - 1);
+        let margin = row.iter().enumerate().filter(|(j, _)| *j != label).map(|(_, z)| (z - row[label]).exp());
+        let odds: f64 = margin.sum();
+        odds / (1.0 + odds)
+    };
+    logits.chunks(classes).zip(labels).map(of_row).fold(1.0, f64::min)
+}

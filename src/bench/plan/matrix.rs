@@ -1,0 +1,171 @@
+//! From the lists of a plan to its cells.
+
+use serde_saphyr::Spanned;
+
+use super::threshold::CellPattern;
+use super::units::DTYPES;
+use super::yaml::{Reader, Source};
+use super::{ArmKind, Cell};
+use crate::loss::{SpecError, builtin};
+use crate::runtime::Provider;
+use crate::tensor::DType;
+
+/// Most cells of a plan; more are a mistake in it.
+const MOST_CELLS: usize = 10_000;
+/// Most elements along an axis: what a graph can index.
+const LARGEST_AXIS: usize = i32::MAX as usize;
+
+/// Every combination that no exclusion fits, with the arms that are left, in the order of the lists.
+pub(super) fn expand(
+    reader: &Reader,
+    source: &Source,
+    exclude: &[CellPattern],
+) -> Result<Vec<Cell>, SpecError> {
+    let axes = Axes::read(reader, source)?;
+    let arms = reader.arms(source)?;
+    if axes.count().is_none_or(|count| count > MOST_CELLS) {
+        return Err(reader.whole(format!("the matrix has more than {MOST_CELLS} cells; shorten its lists")));
+    }
+    let (whole, partial): (Vec<_>, Vec<_>) = exclude.iter().partition(|pattern| pattern.arms.is_empty());
+    let mut cells = axes.cells();
+    cells.retain(|cell| !whole.iter().any(|pattern| pattern.matches_cell(cell)));
+    for cell in &mut cells {
+        let excluded = |arm: &ArmKind| partial.iter().any(|p| p.matches(cell, &arm.to_string()));
+        let mut kept: Vec<ArmKind> = arms.iter().copied().filter(|arm| !excluded(arm)).collect();
+        if !kept.is_empty() && !excluded(&ArmKind::Copy) {
+            kept.push(ArmKind::Copy);
+        }
+        cell.arms = kept;
+    }
+    cells.retain(|cell| !cell.arms.is_empty());
+    if cells.is_empty() {
+        let message =
+            "the matrix is empty: `exclude` leaves no cell with an arm; remove an exclusion".to_owned();
+        return Err(reader.whole(message));
+    }
+    Ok(cells)
+}
+
+struct Axes {
+    losses: Vec<String>,
+    rows: Vec<usize>,
+    classes: Vec<usize>,
+    features: Vec<usize>,
+    dtypes: Vec<DType>,
+    providers: Vec<Provider>,
+    threads: Vec<usize>,
+}
+
+impl Axes {
+    fn read(reader: &Reader, source: &Source) -> Result<Self, SpecError> {
+        let known: Vec<(&str, ())> = builtin::names().into_iter().map(|name| (name, ())).collect();
+        let providers = Provider::ALL.map(|p| (p.name(), p));
+        let losses = source.losses.iter().map(|name| {
+            reader.named("built-in loss", name, &known)?;
+            Ok(name.value.clone())
+        });
+        let dtypes = source.dtypes.iter().map(|name| reader.named("element type", name, &DTYPES));
+        let named = source.providers.iter().map(|name| reader.named("provider", name, &providers));
+        let or = |list: Vec<usize>, default: usize| if list.is_empty() { vec![default] } else { list };
+        let axes = Self {
+            losses: losses.collect::<Result<_, SpecError>>()?,
+            rows: sizes(reader, "rows", &source.rows, 1)?,
+            classes: sizes(reader, "classes", &source.classes, 2)?,
+            features: sizes(reader, "features", &source.features, 1)?,
+            dtypes: dtypes.collect::<Result<Vec<_>, _>>()?,
+            providers: named.collect::<Result<Vec<_>, _>>()?,
+            threads: or(sizes(reader, "threads", &source.threads, 1)?, default_threads()),
+        };
+        axes.checked(reader)
+    }
+
+    fn checked(mut self, reader: &Reader) -> Result<Self, SpecError> {
+        let required = [
+            ("losses", self.losses.len()),
+            ("rows", self.rows.len()),
+            ("classes", self.classes.len()),
+            ("features", self.features.len()),
+        ];
+        if let Some((name, _)) = required.iter().find(|(_, len)| *len == 0) {
+            return Err(reader.whole(format!("the matrix is empty: `{name}` has no entry; give it one")));
+        }
+        if self.dtypes.is_empty() {
+            self.dtypes.push(DType::F32);
+        }
+        if self.providers.is_empty() {
+            self.providers.push(Provider::Cpu);
+        }
+        Ok(self)
+    }
+
+    fn count(&self) -> Option<usize> {
+        let lengths = [
+            self.losses.len(),
+            self.rows.len(),
+            self.classes.len(),
+            self.features.len(),
+            self.dtypes.len(),
+            self.providers.len(),
+            self.threads.len(),
+        ];
+        lengths.into_iter().try_fold(1usize, usize::checked_mul)
+    }
+
+    fn cells(&self) -> Vec<Cell> {
+        let cell = Cell {
+            loss: String::new(),
+            rows: 0,
+            classes: 0,
+            features: 0,
+            dtype: DType::F32,
+            provider: Provider::Cpu,
+            threads: 1,
+            arms: Vec::new(),
+        };
+        let mut cells = vec![cell];
+        cells = vary(&cells, &self.losses, |cell, loss| cell.loss.clone_from(loss));
+        cells = vary(&cells, &self.providers, |cell, provider| cell.provider = *provider);
+        cells = vary(&cells, &self.threads, |cell, threads| cell.threads = *threads);
+        cells = vary(&cells, &self.dtypes, |cell, dtype| cell.dtype = *dtype);
+        cells = vary(&cells, &self.classes, |cell, classes| cell.classes = *classes);
+        cells = vary(&cells, &self.features, |cell, features| cell.features = *features);
+        vary(&cells, &self.rows, |cell, rows| cell.rows = *rows)
+    }
+}
+
+/// Every cell once for every value.
+fn vary<T>(cells: &[Cell], values: &[T], set: impl Fn(&mut Cell, &T)) -> Vec<Cell> {
+    let each = |cell: &Cell| {
+        let with = |value: &T| {
+            let mut cell = cell.clone();
+            set(&mut cell, value);
+            cell
+        };
+        values.iter().map(with).collect::<Vec<_>>()
+    };
+    cells.iter().flat_map(each).collect()
+}
+
+fn sizes(
+    reader: &Reader,
+    what: &str,
+    given: &[Spanned<usize>],
+    least: usize,
+) -> Result<Vec<usize>, SpecError> {
+    let mut sizes = Vec::new();
+    for size in given {
+        if size.value < least || size.value > LARGEST_AXIS {
+            return Err(reader.wrong(size, format!("`{what}` are {least} to {LARGEST_AXIS}")));
+        }
+        if sizes.contains(&size.value) {
+            return Err(reader.wrong(size, format!("{} is listed twice in `{what}`", size.value)));
+        }
+        sizes.push(size.value);
+    }
+    Ok(sizes)
+}
+
+/// What the machine has.
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

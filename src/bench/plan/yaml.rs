@@ -1,0 +1,262 @@
+//! The YAML form of a [`Plan`].
+
+use serde::Deserialize;
+use serde_saphyr::{Location, Spanned};
+
+use super::threshold::{CellPattern, Threshold};
+use super::units::{DTYPES, parse_bytes, parse_share};
+use super::{ArmKind, Budget, Lowering, Peer, Plan, matrix};
+use crate::loss::expr::suggest;
+use crate::loss::{SpecError, builtin};
+use crate::runtime::Provider;
+
+/// The file as YAML gives it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    pub name: Spanned<String>,
+    pub title: Option<String>,
+    pub losses: Vec<Spanned<String>>,
+    pub rows: Vec<Spanned<usize>>,
+    pub classes: Vec<Spanned<usize>>,
+    pub features: Vec<Spanned<usize>>,
+    #[serde(default)]
+    pub dtypes: Vec<Spanned<String>>,
+    pub lowerings: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub peers: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub providers: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub threads: Vec<Spanned<usize>>,
+    #[serde(default)]
+    pub cuda_graphs: Vec<bool>,
+    #[serde(default)]
+    pub exclude: Vec<Spanned<Pattern>>,
+    #[serde(default)]
+    pub budget: BudgetSource,
+    pub max_regression: Option<Spanned<String>>,
+    #[serde(default)]
+    pub thresholds: Vec<Spanned<ThresholdSource>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BudgetSource {
+    cell: Option<Spanned<f64>>,
+    precision: Option<Spanned<String>>,
+    memory: Option<Spanned<String>>,
+    samples: Option<Spanned<usize>>,
+}
+
+/// A value, or a list of them.
+#[derive(Deserialize, Clone)]
+#[serde(untagged)]
+pub(super) enum Many<T> {
+    One(T),
+    List(Vec<T>),
+}
+
+impl<T: Clone> Many<T> {
+    fn list(this: Option<&Self>) -> Vec<T> {
+        match this {
+            None => Vec::new(),
+            Some(Many::One(value)) => vec![value.clone()],
+            Some(Many::List(values)) => values.clone(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pattern {
+    losses: Option<Many<String>>,
+    rows: Option<Many<usize>>,
+    classes: Option<Many<usize>>,
+    features: Option<Many<usize>>,
+    dtypes: Option<Many<String>>,
+    providers: Option<Many<String>>,
+    arms: Option<Many<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ThresholdSource {
+    losses: Option<Many<String>>,
+    rows: Option<Many<usize>>,
+    classes: Option<Many<usize>>,
+    features: Option<Many<usize>>,
+    dtypes: Option<Many<String>>,
+    providers: Option<Many<String>>,
+    arms: Option<Many<String>>,
+    max_regression: Spanned<String>,
+}
+
+pub(super) fn read(file: &str, text: &str) -> Result<Plan, SpecError> {
+    let reader = Reader { file, text };
+    let source: Source = serde_saphyr::from_str(text).map_err(|e| {
+        let message = with_suggestion(&e.without_snippet().to_string());
+        match e.location() {
+            Some(place) => reader.at(&place, 1, message),
+            None => SpecError::of_file(file, message),
+        }
+    })?;
+    let exclude = source.exclude.iter().map(|p| reader.pattern(&p.value.pattern(), &p.referenced));
+    let exclude = exclude.collect::<Result<Vec<_>, _>>()?;
+    let cells = matrix::expand(&reader, &source, &exclude)?;
+    Ok(Plan {
+        name: source.name.value.clone(),
+        title: source.title.clone(),
+        cells,
+        budget: reader.budget(&source.budget)?,
+        thresholds: reader.thresholds(&source)?,
+    })
+}
+
+/// The reader's message without the place, which stands before it; where it lists the keys that it knows, with the one
+/// that was probably meant.
+fn with_suggestion(message: &str) -> String {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let unknown = message.split('`').nth(1).filter(|_| message.contains("unknown field"));
+    match unknown.zip(message.split_once("expected one of ")) {
+        Some((unknown, (_, known))) => {
+            let known: Vec<&str> = known.split(", ").map(|key| key.trim_matches('`')).collect();
+            format!("unknown key `{unknown}`{}", suggest(unknown, &known))
+        }
+        None => message.to_owned(),
+    }
+}
+
+impl Pattern {
+    fn pattern(&self) -> CellPattern {
+        CellPattern {
+            losses: Many::list(self.losses.as_ref()),
+            rows: Many::list(self.rows.as_ref()),
+            classes: Many::list(self.classes.as_ref()),
+            features: Many::list(self.features.as_ref()),
+            dtypes: Many::list(self.dtypes.as_ref()),
+            providers: Many::list(self.providers.as_ref()),
+            arms: Many::list(self.arms.as_ref()),
+        }
+    }
+}
+
+impl ThresholdSource {
+    fn pattern(&self) -> CellPattern {
+        let (losses, dtypes) = (self.losses.clone(), self.dtypes.clone());
+        let (rows, classes, features) = (self.rows.clone(), self.classes.clone(), self.features.clone());
+        let (providers, arms) = (self.providers.clone(), self.arms.clone());
+        Pattern { losses, rows, classes, features, dtypes, providers, arms }.pattern()
+    }
+}
+
+/// Where errors of a file are made.
+pub(super) struct Reader<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    pub(super) fn at(&self, place: &Location, width: usize, message: String) -> SpecError {
+        let place = (place.line() as usize, place.column() as usize);
+        SpecError::at(self.file, self.text, place, width, message)
+    }
+
+    /// An error at a value of the file.
+    pub(super) fn wrong<T: ToString>(&self, value: &Spanned<T>, message: String) -> SpecError {
+        self.at(&value.referenced, value.value.to_string().chars().count(), message)
+    }
+
+    pub(super) fn whole(&self, message: String) -> SpecError {
+        SpecError::of_file(self.file, message)
+    }
+
+    /// The value that `name` stands for.
+    pub(super) fn named<T: Copy>(
+        &self,
+        what: &str,
+        name: &Spanned<String>,
+        known: &[(&str, T)],
+    ) -> Result<T, SpecError> {
+        let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
+        known.iter().find(|(n, _)| *n == name.value).map(|(_, value)| *value).ok_or_else(|| {
+            self.wrong(name, format!("no {what} `{}`{}", name.value, suggest(&name.value, &names)))
+        })
+    }
+
+    fn pattern(&self, pattern: &CellPattern, place: &Location) -> Result<CellPattern, SpecError> {
+        let lowerings = Lowering::ALL.map(Lowering::name);
+        let arms: Vec<&str> =
+            lowerings.into_iter().chain(Peer::ALL.map(Peer::name)).chain(["copy"]).collect();
+        let graphs: Vec<String> = lowerings.map(|l| format!("{l}+cuda-graph")).into();
+        let arms: Vec<&str> = arms.into_iter().chain(graphs.iter().map(String::as_str)).collect();
+        let checks = [
+            ("loss", &pattern.losses, builtin::names()),
+            ("element type", &pattern.dtypes, DTYPES.map(|(n, _)| n).into()),
+            ("provider", &pattern.providers, Provider::ALL.map(Provider::name).into()),
+            ("arm", &pattern.arms, arms),
+        ];
+        for (what, given, known) in checks {
+            if let Some(name) = given.iter().find(|name| !known.contains(&name.as_str())) {
+                return Err(self.at(place, 1, format!("no {what} `{name}`{}", suggest(name, &known))));
+            }
+        }
+        Ok(pattern.clone())
+    }
+
+    fn budget(&self, source: &BudgetSource) -> Result<Budget, SpecError> {
+        let mut budget =
+            Budget { cell: std::time::Duration::from_secs(4), precision: 0.02, memory: None, samples: 400 };
+        if let Some(cell) = &source.cell {
+            if !(0.01..=3600.0).contains(&cell.value) {
+                return Err(self.wrong(cell, "the budget of a cell is 0.01 to 3600 seconds".to_owned()));
+            }
+            budget.cell = std::time::Duration::from_secs_f64(cell.value);
+        }
+        if let Some(precision) = &source.precision {
+            budget.precision = parse_share(&precision.value).map_err(|m| self.wrong(precision, m))?;
+        }
+        if let Some(memory) = &source.memory {
+            budget.memory = Some(parse_bytes(&memory.value).map_err(|m| self.wrong(memory, m))?);
+        }
+        if let Some(samples) = &source.samples {
+            if !(20..=100_000).contains(&samples.value) {
+                return Err(self.wrong(samples, "a series keeps 20 to 100000 samples".to_owned()));
+            }
+            budget.samples = samples.value;
+        }
+        Ok(budget)
+    }
+
+    fn thresholds(&self, source: &Source) -> Result<Vec<Threshold>, SpecError> {
+        let share = |text: &Spanned<String>| parse_share(&text.value).map_err(|m| self.wrong(text, m));
+        let mut thresholds = Vec::new();
+        for entry in &source.thresholds {
+            let pattern = self.pattern(&entry.value.pattern(), &entry.referenced)?;
+            thresholds.push(Threshold { pattern, max_regression: share(&entry.value.max_regression)? });
+        }
+        if let Some(text) = &source.max_regression {
+            thresholds.push(Threshold { pattern: CellPattern::default(), max_regression: share(text)? });
+        }
+        Ok(thresholds)
+    }
+
+    /// The arms of every cell, before exclusions.
+    pub(super) fn arms(&self, source: &Source) -> Result<Vec<ArmKind>, SpecError> {
+        let lowerings = Lowering::ALL.map(|l| (l.name(), l));
+        let peers = Peer::ALL.map(|p| (p.name(), p));
+        let graphs = if source.cuda_graphs.is_empty() { vec![false] } else { source.cuda_graphs.clone() };
+        let mut arms = Vec::new();
+        for name in &source.lowerings {
+            let lowering = self.named("lowering", name, &lowerings)?;
+            arms.extend(graphs.iter().map(|&cuda_graph| ArmKind::Lowering { lowering, cuda_graph }));
+        }
+        for name in &source.peers {
+            arms.push(ArmKind::Peer(self.named("peer", name, &peers)?));
+        }
+        if arms.is_empty() {
+            return Err(self.whole("nothing to measure: `lowerings` and `peers` are both empty".to_owned()));
+        }
+        Ok(arms)
+    }
+}

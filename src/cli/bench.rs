@@ -1,0 +1,244 @@
+//! `ibgraph bench`: measures a plan and writes its reports.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::check::find_library;
+use super::output::{Target, say};
+use super::report::{judge, read_results, share};
+use super::{Exit, Failure};
+use crate::bench::plan::ArmKind;
+use crate::bench::{self, PeerProcess, Plan, Results, Setup};
+use crate::report;
+use crate::runtime::Provider;
+
+mod dry_run;
+mod progress;
+
+use progress::CellProgress;
+
+/// The plans that the program carries, so that they are there without the source tree.
+const PLANS: [(&str, &str); 4] = [
+    ("quick", include_str!("../../bench-configs/quick.yaml")),
+    ("cpu", include_str!("../../bench-configs/cpu.yaml")),
+    ("gpu", include_str!("../../bench-configs/gpu.yaml")),
+    ("ci", include_str!("../../bench-configs/ci.yaml")),
+];
+
+/// Names an interpreter with PyTorch where `--peer-python` does not.
+const PEER_PYTHON: &str = "IBGRAPH_PEER_PYTHON";
+
+/// Measure lowerings, providers and peers side by side
+///
+/// Every graph is first compared with the float64 reference. Results are written after every cell, so that Ctrl-C loses
+/// the current one only; --resume goes on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A plan: quick, cpu, gpu, ci, or a YAML file
+    #[arg(default_value = "quick", value_name = "CONFIG")]
+    plan: String,
+    /// The directory for results.json, report.md, report.html, results.csv and github-action.json
+    #[arg(short, long, value_name = "DIR", default_value = "bench-out")]
+    output: PathBuf,
+    /// Measure on this execution provider instead of the plan's
+    #[arg(long, value_parser = |s: &str| s.parse::<Provider>().map_err(|e| e.to_string()))]
+    provider: Option<Provider>,
+    /// An ONNX Runtime library, or the directory it is in
+    #[arg(long, value_name = "PATH")]
+    runtime: Option<PathBuf>,
+    /// A Python interpreter with PyTorch, for the peers (default: IBGRAPH_PEER_PYTHON); `ci/peers` makes one
+    #[arg(long, value_name = "PATH")]
+    peer_python: Option<PathBuf>,
+    /// Print what would be measured, and measure nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on with the results in the directory
+    #[arg(long)]
+    resume: bool,
+    /// Compare with earlier results: exit code 1 if a cell regressed, 4 if that cannot be told
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<String>,
+    /// How much slower than the baseline a cell may be, where the plan does not say it of the cell
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
+    max_regression: f64,
+    /// Compare with results of another machine all the same
+    #[arg(long)]
+    force: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ibgraph bench -o out/
+  ibgraph bench cpu --peer-python ~/pytorch/bin/python -o out/
+  ibgraph bench bench-configs/gpu.yaml --dry-run
+  ibgraph bench ci -o out/ --baseline baseline/results.json --max-regression 5%";
+
+pub fn run(args: Args) -> Result<Exit, Failure> {
+    let (source, mut plan) = load(&args.plan)?;
+    if let Some(provider) = args.provider {
+        plan.cells.iter_mut().for_each(|cell| cell.provider = provider);
+        dedup(&mut plan);
+    }
+    if args.dry_run {
+        return dry_run::run(&plan);
+    }
+    // A baseline that cannot be used is told before an hour of measuring.
+    let baseline = args.baseline.as_deref().map(read_results).transpose()?;
+    let setup = setup(&args, &plan)?;
+    let mut results = begin(&args, &plan, &source, &setup)?;
+    write_json(&args.output, &results)?;
+    let stop = on_interrupt()?;
+    measure(&args, &plan, &setup, &mut results, &stop)?;
+    write_reports(&args.output, &results)?;
+    say(report::markdown(&results));
+    if stop.load(Ordering::Relaxed) {
+        say(format!("interrupted; `--resume` goes on with {}", args.output.display()));
+        return Ok(Exit::Interrupted);
+    }
+    match baseline {
+        Some(base) => {
+            judge(&base, &results, Some(&plan), args.max_regression, args.force, Some(&args.output))
+        }
+        None => Ok(Exit::Good),
+    }
+}
+
+/// Text and meaning of a plan. A file of that name comes before a plan that the program carries.
+fn load(name: &str) -> Result<(String, Plan), Failure> {
+    let carried = PLANS.iter().find(|(known, _)| *known == name);
+    let source = match carried {
+        Some((_, text)) if !Path::new(name).is_file() => (*text).to_owned(),
+        _ => {
+            let known = PLANS.map(|(known, _)| known).join(", ");
+            let bytes = std::fs::read(name).map_err(|e| {
+                Failure::usage(format!("cannot read {name}: {e}; name a file, or one of the plans {known}"))
+            })?;
+            String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")))?
+        }
+    };
+    let plan = Plan::from_yaml(name, &source).map_err(Failure::usage)?;
+    Ok((source, plan))
+}
+
+/// Cells that became equal are measured once.
+fn dedup(plan: &mut Plan) {
+    let mut seen = Vec::new();
+    plan.cells.retain(|cell| {
+        let id = cell.id();
+        let new = !seen.contains(&id);
+        seen.push(id);
+        new
+    });
+}
+
+fn setup(args: &Args, plan: &Plan) -> Result<Setup, Failure> {
+    let provider = plan.cells.first().map_or(Provider::Cpu, |cell| cell.provider);
+    let library = find_library(args.runtime.clone(), provider)?;
+    let wanted = plan.cells.iter().flat_map(|cell| &cell.arms).any(|arm| matches!(arm, ArmKind::Peer(_)));
+    let peers = if wanted { peers(args) } else { Err("the plan has no peers".to_owned()) };
+    Ok(Setup { library, git: revision(), peers })
+}
+
+/// The process of the peers, or why there is none, which the report tells.
+fn peers(args: &Args) -> Result<Rc<RefCell<PeerProcess>>, String> {
+    let set = std::env::var_os(PEER_PYTHON).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let python = args.peer_python.clone().or(set).ok_or_else(|| {
+        format!("no Python with PyTorch was named; make one with `ci/peers`, and name it with --peer-python or {PEER_PYTHON}")
+    })?;
+    let process = PeerProcess::start(&python).map_err(|error| error.to_string())?;
+    Ok(Rc::new(RefCell::new(process)))
+}
+
+/// Revision of the working directory.
+fn revision() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output =
+            Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok()
+    };
+    let revision = git(&["rev-parse", "HEAD"])?;
+    let clean = git(&["status", "--porcelain", "--untracked-files=no"])?.trim().is_empty();
+    Some(format!("{}{}", revision.trim(), if clean { "" } else { "-dirty" }))
+}
+
+fn begin(args: &Args, plan: &Plan, source: &str, setup: &Setup) -> Result<Results, Failure> {
+    let provider = args.provider.map_or(String::new(), |provider| format!("\n# --provider {provider}"));
+    let fresh = bench::begin(plan, &format!("{source}{provider}"), setup)?;
+    let path = args.output.join("results.json");
+    if !args.resume || !path.exists() {
+        return Ok(fresh);
+    }
+    let before = read_results(&path.display().to_string())?;
+    if before.plan_sha256 != fresh.plan_sha256 {
+        let path = path.display();
+        return Err(Failure::usage(format!(
+            "{path} is of another plan, or of this one before it was changed; leave out --resume"
+        )));
+    }
+    let differences = before.environment.differences(&fresh.environment);
+    if !differences.is_empty() {
+        let (path, why) = (path.display(), differences.join("; "));
+        return Err(Failure::usage(format!("{path} is of another machine ({why}); leave out --resume")));
+    }
+    Ok(Results { cells: before.cells, warnings: before.warnings, started: before.started, ..fresh })
+}
+
+/// Set by the first Ctrl-C, which asks for an end after the current run; the second does not wait for it.
+fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    let handler = move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|error| Failure::usage(format!("cannot catch Ctrl-C: {error}")))?;
+    Ok(stop)
+}
+
+fn measure(
+    args: &Args,
+    plan: &Plan,
+    setup: &Setup,
+    results: &mut Results,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
+    let progress = CellProgress::new(plan);
+    bench::run(plan, setup, results, stop, &mut |event| {
+        match event {
+            bench::Event::Cell(index, name) => progress.cell(index, &name),
+            bench::Event::Measuring(share) => progress.share(share),
+            bench::Event::Done(results) => {
+                write_json(&args.output, results).map_err(|failure| failure.message)?
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn write_json(directory: &Path, results: &Results) -> Result<(), Failure> {
+    std::fs::create_dir_all(directory)
+        .map_err(|e| Failure::usage(format!("cannot make the directory {}: {e}", directory.display())))?;
+    let mut json = serde_json::to_vec(results).map_err(Failure::usage)?;
+    json.push(b'\n');
+    Target::File(directory.join("results.json")).write(&json)
+}
+
+fn write_reports(directory: &Path, results: &Results) -> Result<(), Failure> {
+    let reports = [
+        ("report.md", report::markdown(results)),
+        ("report.html", report::html(results)),
+        ("results.csv", report::csv(results)),
+        ("github-action.json", report::action(results)),
+    ];
+    for (name, text) in reports {
+        Target::File(directory.join(name)).write(text.as_bytes())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! `ibgraph bench` and `ibgraph report` as a user runs them.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use ibgraph::bench::results::{ArmResult, CellResult, FORMAT, Series, Status};
+use ibgraph::bench::{Environment, Results};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PLAN: &str = "\
+name: small
+losses: [ib, cross-entropy]
+rows: [4, 9]
+classes: [5]
+features: [3]
+threads: [1]
+lowerings: [portable]
+peers: [pytorch-eager]
+exclude:
+  - {losses: cross-entropy, rows: 9}
+budget: {cell: 0.05, samples: 20}
+max_regression: 10%
+";
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with(files: &[(&str, &str)]) -> Self {
+        let place = Self::new();
+        for (name, text) in files {
+            std::fs::write(place.path(name), text).unwrap();
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, line: &str) -> Output {
+        let mut command = Command::cargo_bin("ibgraph").unwrap();
+        command.args(line.split_whitespace()).current_dir(self.0.path());
+        command.env("ORT_DYLIB_PATH", onnx_runtime()).env_remove("IBGRAPH_PEER_PYTHON");
+        command.output().unwrap()
+    }
+
+    /// Runs a line that must end with `code`; returns both outputs.
+    fn ends(&self, line: &str, code: i32) -> String {
+        let output = self.run(line);
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert_eq!(output.status.code(), Some(code), "{line}\n{text}");
+        assert!(!text.contains("panicked"), "{line}\n{text}");
+        text
+    }
+
+    fn write(&self, name: &str, results: &Results) {
+        std::fs::write(self.path(name), serde_json::to_vec(results).unwrap()).unwrap();
+    }
+}
+
+fn onnx_runtime() -> String {
+    std::env::var("IBGRAPH_TEST_ORT").expect("set IBGRAPH_TEST_ORT to an ONNX Runtime library; ci/test does")
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_plan_is_measured_and_every_report_is_written() {
+    let place = Place::with(&[("plan.yaml", PLAN)]);
+    let text = place.ends("bench plan.yaml -o out", 0);
+    assert!(text.contains("## ib, f32, cpu, 1 thread"), "{text}");
+    assert!(text.contains("no Python with PyTorch was named"), "an absent peer is told\n{text}");
+    let results = json(&place.path("out/results.json"));
+    let cells = results["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 3);
+    for cell in cells {
+        let arms = cell["arms"].as_array().unwrap();
+        let statuses: Vec<&str> = arms.iter().map(|arm| arm["status"].as_str().unwrap()).collect();
+        assert_eq!(statuses, ["measured", "absent", "measured"]);
+        let portable = &arms[0];
+        assert!(portable["cold"]["summary"]["median"].as_f64().unwrap() > 0.0);
+        assert!(portable["numerics"]["worst_row"].as_f64().unwrap() <= 2e-6);
+        assert!(portable["model"]["kernels"].as_u64().unwrap() > 5);
+        assert_eq!(portable["model"]["copies"], 0);
+    }
+    // 2·(N·C + N·D)·4 bytes of logits and features, 8·N of labels, 4 of the loss.
+    assert_eq!(cells[0]["bytes"], 2 * (4 * 5 + 4 * 3) * 4 + 8 * 4 + 4);
+    for name in ["report.md", "report.html", "results.csv", "github-action.json"] {
+        assert!(place.path("out").join(name).metadata().unwrap().len() > 100, "{name}");
+    }
+    let action = json(&place.path("out/github-action.json"));
+    assert_eq!(action.as_array().unwrap().len(), 6);
+    let csv = std::fs::read_to_string(place.path("out/results.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 9);
+}
+
+#[test]
+fn a_run_that_ended_early_goes_on_where_it_was() {
+    let place = Place::with(&[("plan.yaml", PLAN)]);
+    place.ends("bench plan.yaml -o out", 0);
+    let path = place.path("out/results.json");
+    let whole = json(&path);
+    let mut part = whole.clone();
+    part["cells"].as_array_mut().unwrap().truncate(1);
+    std::fs::write(&path, part.to_string()).unwrap();
+    let before = part["cells"][0].clone();
+    place.ends("bench plan.yaml -o out --resume", 0);
+    let resumed = json(&path);
+    assert_eq!(resumed["cells"].as_array().unwrap().len(), 3);
+    assert_eq!(resumed["cells"][0], before, "what was measured is kept");
+    assert_eq!(resumed["started"], whole["started"]);
+    std::fs::write(place.path("plan.yaml"), PLAN.replace("[5]", "[6]")).unwrap();
+    let text = place.ends("bench plan.yaml -o out --resume", 2);
+    assert!(text.contains("is of another plan"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_keeps_what_was_measured() {
+    let long = PLAN.replace("cell: 0.05, samples: 20", "cell: 2, samples: 100000, precision: 0.001%");
+    let place = Place::with(&[("plan.yaml", &long)]);
+    let program = assert_cmd::cargo::cargo_bin("ibgraph");
+    let mut child = std::process::Command::new(program)
+        .args(["bench", "plan.yaml", "-o", "out"])
+        .current_dir(place.0.path())
+        .env("ORT_DYLIB_PATH", onnx_runtime())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let path = place.path("out/results.json");
+    let cells = || std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let start = std::time::Instant::now();
+    while cells().is_none_or(|results| results["cells"].as_array().unwrap().is_empty()) {
+        assert!(start.elapsed().as_secs() < 60, "no cell was done in a minute");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let kept = json(&path);
+    let done = kept["cells"].as_array().unwrap().len();
+    assert!((1..3).contains(&done), "{done} cells");
+    assert!(place.path("out/report.html").exists());
+    let text = std::fs::read_to_string(place.path("out/report.md")).unwrap();
+    assert!(text.contains("Not complete"), "{text}");
+}
+
+#[test]
+fn a_dry_run_says_what_must_be_moved_and_measures_nothing() {
+    let place = Place::with(&[("plan.yaml", PLAN)]);
+    let text = place.ends("bench plan.yaml -o out --dry-run", 0);
+    assert!(text.contains("ib f32 N=4 C=5 D=3 cpu t=1"), "{text}");
+    assert!(text.contains("moves 292 B a run"), "{text}");
+    assert!(text.contains("3 cells, at most 0 s"), "{text}");
+    assert!(!place.path("out").exists());
+    for plan in ["quick", "cpu", "gpu", "ci"] {
+        place.ends(&format!("bench {plan} --dry-run"), 0);
+    }
+}
+
+#[test]
+fn mistakes_in_a_plan_are_shown_at_their_place() {
+    let cases = [
+        ("classes: [5]", "clases: [5]", "plan.yaml:4", "did you mean `classes`?"),
+        ("[portable]", "[portabel]", "plan.yaml:7:13", "no lowering `portabel`; did you mean `portable`?"),
+        ("[ib, cross-entropy]", "[ib, cross-entopy]", "plan.yaml:2:14", "did you mean `cross-entropy`?"),
+        ("rows: [4, 9]", "rows: []", "plan.yaml:", "`rows` has no entry"),
+        ("rows: [4, 9]", "rows: [4, 4]", "plan.yaml:3:11", "listed twice"),
+        ("rows: [4, 9]", "rows: [4, -1]", "plan.yaml:3:11", ""),
+        ("classes: [5]", "classes: [1]", "plan.yaml:4:11", "`classes` are 2 to"),
+        ("losses: cross-entropy, rows: 9", "rows: [4, 9]", "plan.yaml:", "`exclude` leaves no cell"),
+        ("losses: cross-entropy, rows: 9", "arms: [portabel]", "plan.yaml:10", "no arm `portabel`"),
+        ("cell: 0.05", "cell: -1", "plan.yaml:11:16", "0.01 to 3600 seconds"),
+        ("10%", "ten", "plan.yaml:12:17", "`ten` is no share"),
+        ("samples: 20", "memory: 5 apples", "plan.yaml:11", "`5 apples` is no size"),
+    ];
+    for (from, to, place_in_file, message) in cases {
+        let place = Place::with(&[("plan.yaml", &PLAN.replace(from, to))]);
+        let text = place.ends("bench plan.yaml -o out", 2);
+        assert!(text.contains(place_in_file) && text.contains(message), "{to}\n{text}");
+        assert!(!place.path("out").exists());
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_measured() {
+    let place = Place::with(&[
+        ("plan.yaml", PLAN),
+        ("huge.yaml", &PLAN.replace("[4, 9]", "[2000000000]").replace("[5]", "[2000000000]")),
+        ("file", "in the way"),
+        ("broken.json", "{\"format\": 1, \"cells\": [}"),
+        ("newer.json", "{\"format\": 99}"),
+    ]);
+    let text = place.ends("bench huge.yaml -o out", 2);
+    assert!(text.contains("of memory, and there are"), "{text}");
+    let text = place.ends("bench plan.yaml -o file/out", 2);
+    assert!(text.contains("cannot make the directory file/out"), "{text}");
+    let text = place.ends("bench plan.yaml -o out --provider cuda", 3);
+    assert!(text.contains("provider `cuda` is not available"), "{text}");
+    let text = place.ends("bench plan.yaml -o out --baseline broken.json", 2);
+    assert!(text.contains("broken.json: not the results"), "{text}");
+    let text = place.ends("bench plan.yaml -o out --baseline newer.json", 2);
+    assert!(text.contains("format 99"), "{text}");
+    let text = place.ends("bench nothing.yaml", 2);
+    assert!(text.contains("cannot read nothing.yaml"), "{text}");
+    assert!(!place.path("out").exists());
+}
+
+/// Results of one arm whose runs take `seconds`, give or take half a percent.
+fn results(seconds: f64) -> Results {
+    let block = |k: usize| (0..10).map(|i| seconds * (1.0 + 0.001 * ((i * 7 + k * 3) % 11) as f64)).collect();
+    let series = Series::new(&(0..12).map(block).collect(), 0.02);
+    let arm = ArmResult { reason: None, cold: series.clone(), warm: series, ..blank("portable") };
+    let plan = ibgraph::bench::Plan::from_yaml("plan", PLAN).unwrap();
+    let mut cell = CellResult::new(&plan.cells[0], 292, 2, true);
+    cell.arms.push(arm);
+    cell.finish();
+    Results {
+        format: FORMAT,
+        ibgraph: "0.1.0".to_owned(),
+        plan: "small".to_owned(),
+        title: None,
+        plan_sha256: String::new(),
+        started: String::new(),
+        environment: Environment::default(),
+        warnings: Vec::new(),
+        planned: 1,
+        cells: vec![cell],
+    }
+}
+
+fn blank(arm: &str) -> ArmResult {
+    ArmResult::without_times(arm.to_owned(), Status::Measured, String::new())
+}
+
+#[test]
+fn a_comparison_tells_faster_slower_and_same_by_its_exit_code() {
+    let place = Place::new();
+    place.write("base.json", &results(1e-3));
+    let mut busy = results(1e-3);
+    busy.cells[0].others_cpu = Some(0.5);
+    let cases = [
+        (results(1e-3), 0, "same"),
+        (results(1.03e-3), 0, "slower"),
+        (results(1.2e-3), 1, "**regression**"),
+        (results(0.8e-3), 0, "faster"),
+        (busy, 4, "other programs took 50 %"),
+    ];
+    for (head, code, word) in cases {
+        place.write("head.json", &head);
+        let text = place.ends("report --compare base.json head.json --max-regression 5%", code);
+        assert!(text.contains(word), "{text}");
+    }
+    let mut other = results(1e-3);
+    other.cells.clear();
+    place.write("head.json", &other);
+    let text = place.ends("report --compare base.json head.json", 4);
+    assert!(text.contains("only in the baseline"), "{text}");
+}
+
+#[test]
+fn results_of_different_machines_are_compared_only_by_force() {
+    let place = Place::new();
+    place.write("base.json", &results(1e-3));
+    let mut head = results(1e-3);
+    head.environment.cpu = Some("another".to_owned());
+    place.write("head.json", &head);
+    let text = place.ends("report --compare base.json head.json", 2);
+    assert!(text.contains("different machines (processor: `unknown` and `another`)"), "{text}");
+    // By force there is a table, but still no verdict.
+    let text = place.ends("report --compare base.json head.json --force", 4);
+    assert!(text.contains("| same |"), "{text}");
+}
+
+#[test]
+fn results_that_contradict_themselves_are_refused() {
+    let place = Place::new();
+    let good = serde_json::to_value(results(1e-3)).unwrap();
+    let change = |path: &str, value: Value| {
+        let mut changed = good.clone();
+        *changed.pointer_mut(path).unwrap() = value;
+        changed.to_string()
+    };
+    let cases = [
+        change("/cells/0/arms/0/cold/summary/median", 0.0.into()),
+        change("/cells/0/arms/0/cold/samples_ns", Value::Array(Vec::new())),
+        change("/cells/0/arms/0/cold/samples_ns/0", Value::Array(Vec::new())),
+        change("/cells/0/arms/0/cold", Value::Null),
+        change("/cells/0/arms/0/status", "absent".into()),
+        change("/cells/0/arms/0/status", "excellent".into()),
+        change("/cells", Value::Null),
+        good.to_string()[..500].to_owned(),
+        String::new(),
+    ];
+    for text in cases {
+        std::fs::write(place.path("bad.json"), text).unwrap();
+        let message = place.ends("report bad.json", 2);
+        assert!(message.contains("bad.json: ") && message.contains("measure again"), "{message}");
+    }
+}
+
+#[test]
+fn a_name_with_markup_does_not_break_out_of_the_page() {
+    let place = Place::new();
+    let mut evil = results(1e-3);
+    evil.plan = "</script><script>alert(1)</script>".to_owned();
+    evil.warnings.push("</script><img src=x>".to_owned());
+    place.write("evil.json", &evil);
+    place.ends("report evil.json --format html -o page.html", 0);
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert_eq!(page.matches("</script>").count(), 2, "the data's and the script's own");
+    assert!(!page.contains("<img"));
+    assert!(!page.contains("http://") || page.matches("http://").count() == 1, "only the SVG namespace");
+    assert!(!page.contains("https://"));
+}
