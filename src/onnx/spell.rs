@@ -128,6 +128,10 @@ impl Speller<'_> {
             | Op::Expand
             | Op::Range => {}
             Op::Shape(0, end) if *end == self.graph.value(node.inputs[0]).ty.rank() => {}
+            Op::Pad(pad) => {
+                self.pad(pad, self.graph.value(node.inputs[0]).ty.dtype, &mut input);
+                attribute.push(text("mode", &pad.mode));
+            }
             layer => attribute = self.layer(layer, &mut input)?,
         }
         let outputs = node.outputs.iter().map(|id| self.name(*id)).collect();
