@@ -105,7 +105,7 @@ fn compute(loss: &Descriptor) {
         };
         let mut total = vec![0.0; if loss.reduction == Reduction::None { ROWS } else { 1 }];
         let (mut logits_grad, mut features_grad) = (logits.clone(), features.clone());
-        let mut row_loss = vec![0.0; ROWS];
+        let mut row_loss = [0.0; ROWS];
         let entries = loss.outputs.iter().filter(|o| matches!(o, Output::Entry(_))).count();
         let mut entries = vec![vec![0.0; ROWS]; entries];
         let outputs = Outputs {
