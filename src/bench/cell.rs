@@ -7,14 +7,23 @@ use super::environment::{CpuClock, peak_of};
 use super::measure::{Policy, Times, measure};
 use super::memory::Layout;
 use super::numerics::Expected;
-use super::plan::{ArmKind, Budget, Cell, Lowering, Peer};
+use super::plan::{ArmKind, Budget, Cell, Peer};
 use super::results::{ArmResult, CellResult, ModelInfo, Numerics, Series, Status};
 use super::run::Setup;
 use super::{data, sha256};
 use crate::artifact;
 use crate::loss::Loss;
+use crate::lower::Lowering;
 use crate::onnx::{self, Versions};
 use crate::runtime::{Engine, OrtEngine, OrtOptions, Provider, RuntimeError};
+use crate::tensor::Tensor;
+
+/// Why the fused lowering cannot be measured.
+const NO_LIBRARY: &str = "there is no operator library; build it with `cargo build --release -p ibgraph-ops`, or name it \
+                          with --operator-library";
+
+/// How far numbers are off, or that and what is wrong with them.
+type Checked = Result<Numerics, (Numerics, String)>;
 
 /// Why a cell has no result.
 #[derive(Debug)]
@@ -77,10 +86,19 @@ fn enter(
     match kind {
         ArmKind::Copy => copy_arm(cell, setup),
         ArmKind::Lowering { lowering, cuda_graph } => {
+            if lowering == Lowering::Fused && setup.operator_library.is_none() {
+                return Ok(Entrant::without_times(kind, Status::Absent, NO_LIBRARY.to_owned()));
+            }
             let engine = engine(cell, setup, cuda_graph)?;
-            Ok(match model(loss, lowering) {
-                Ok(bytes) => graph_arm(kind, &bytes, &engine, loss, expected, sets),
-                Err(reason) => Entrant::without_times(kind, Status::Absent, reason),
+            let allowed = match lowering {
+                Lowering::Direct => expected.as_published(loss),
+                _ => expected.margin_form(loss, &engine.info()),
+            };
+            Ok(match artifact::emit_as(loss, lowering, Versions::default()) {
+                Ok(bytes) => graph_arm(kind, &bytes, &engine, &loss.interface().outputs, sets, |outputs| {
+                    expected.check(outputs, allowed)
+                }),
+                Err(error) => Entrant::without_times(kind, Status::Failed, error.to_string()),
             })
         }
         ArmKind::Peer(peer) => Ok(peer_arm(peer, cell, loss, expected, sets, setup)),
@@ -120,15 +138,10 @@ fn peer_arm(
     entrant
 }
 
-/// The bytes of a graph, or why there are none.
-fn model(loss: &Loss, lowering: Lowering) -> Result<Vec<u8>, String> {
-    match lowering {
-        Lowering::Portable => artifact::emit(loss, Versions::default()).map_err(|error| error.to_string()),
-    }
-}
-
 fn engine(cell: &Cell, setup: &Setup, cuda_graph: bool) -> Result<OrtEngine, CellError> {
-    let options = OrtOptions { threads: Some(cell.threads), cuda_graph, ..OrtOptions::default() };
+    let operator_libraries = setup.operator_library.iter().cloned().collect();
+    let options =
+        OrtOptions { threads: Some(cell.threads), cuda_graph, operator_libraries, ..OrtOptions::default() };
     OrtEngine::open(&setup.library, cell.provider, options).map_err(CellError::Runtime)
 }
 
@@ -136,25 +149,21 @@ fn graph_arm(
     kind: ArmKind,
     bytes: &[u8],
     engine: &OrtEngine,
-    loss: &Loss,
-    expected: &Expected,
+    outputs: &[String],
     sets: &[Inputs],
+    check: impl FnOnce(&[(String, Tensor)]) -> Checked,
 ) -> Entrant {
     let mut entrant = Entrant::new(kind);
     entrant.result.model = Some(model_info(engine, bytes));
-    let outputs = loss.interface().outputs.clone();
     let (loaded, peak) = peak_of(|| {
-        let mut arm = GraphArm::new(engine.load(bytes)?, outputs);
+        let mut arm = GraphArm::new(engine.load(bytes)?, outputs.to_vec());
         let outputs = arm.compute(&sets[0])?;
         Ok::<_, ArmError>((arm, outputs))
     });
     // What the process takes says nothing of a device.
     entrant.result.peak_memory = peak.filter(|_| engine.info().provider == Provider::Cpu);
     match loaded {
-        Ok((arm, outputs)) => {
-            let allowed = expected.margin_form(loss, &engine.info());
-            entrant.judge(Box::new(arm), expected.check(&outputs, allowed));
-        }
+        Ok((arm, outputs)) => entrant.judge(Box::new(arm), check(&outputs)),
         Err(error) => entrant.end(Status::Failed, error.to_string()),
     }
     entrant
@@ -210,7 +219,7 @@ impl Entrant {
     }
 
     /// It is measured only if its numbers are right.
-    fn judge(&mut self, arm: Box<dyn Arm>, checked: Result<Numerics, (Numerics, String)>) {
+    fn judge(&mut self, arm: Box<dyn Arm>, checked: Checked) {
         match checked {
             Ok(numerics) => {
                 self.result.numerics = Some(numerics);

@@ -15,7 +15,7 @@ mod threshold;
 mod units;
 mod yaml;
 
-pub use arms::{ArmKind, Lowering, Peer};
+pub use arms::{ArmKind, LOWERINGS, Peer};
 pub use threshold::{CellPattern, Threshold};
 pub use units::{format_bytes, parse_bytes, parse_share};
 

@@ -25,6 +25,8 @@ const MEMORY_SHARE: f64 = 0.8;
 pub struct Setup {
     /// The ONNX Runtime library.
     pub library: PathBuf,
+    /// The library of the fused operator, if there is one.
+    pub operator_library: Option<PathBuf>,
     /// Revision of the working directory, for the record.
     pub git: Option<String>,
     /// The peers, or why there are none.

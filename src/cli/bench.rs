@@ -51,6 +51,9 @@ pub struct Args {
     /// An ONNX Runtime library, or the directory it is in
     #[arg(long, value_name = "PATH")]
     runtime: Option<PathBuf>,
+    /// The library of the fused operator (default: beside this program)
+    #[arg(long, value_name = "FILE")]
+    operator_library: Option<PathBuf>,
     /// A Python interpreter with PyTorch, for the peers (default: IBGRAPH_PEER_PYTHON); `ci/peers` makes one
     #[arg(long, value_name = "PATH")]
     peer_python: Option<PathBuf>,
@@ -141,7 +144,20 @@ fn setup(args: &Args, plan: &Plan) -> Result<Setup, Failure> {
     let library = find_library(args.runtime.clone(), provider)?;
     let wanted = plan.cells.iter().flat_map(|cell| &cell.arms).any(|arm| matches!(arm, ArmKind::Peer(_)));
     let peers = if wanted { peers(args) } else { Err("the plan has no peers".to_owned()) };
-    Ok(Setup { library, git: revision(), peers })
+    Ok(Setup { library, operator_library: operator_library(args)?, git: revision(), peers })
+}
+
+/// The library of the fused operator; one that was named must be there.
+fn operator_library(args: &Args) -> Result<Option<PathBuf>, Failure> {
+    if let Some(named) = &args.operator_library {
+        if !named.is_file() {
+            return Err(Failure::usage(format!("no operator library at {}", named.display())));
+        }
+        return Ok(Some(named.clone()));
+    }
+    let name = format!("{}ibgraph_ops{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join(name)));
+    Ok(beside.filter(|path| path.is_file()))
 }
 
 /// The process of the peers, or why there is none, which the report tells.

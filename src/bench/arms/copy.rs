@@ -8,7 +8,7 @@ use super::{Arm, ArmError, Inputs, Timed, WIDE};
 use crate::tensor::Tensor;
 
 /// Fewer bytes than this are copied by one thread: waking another takes longer.
-const WORTH_A_THREAD: usize = 1 << 17;
+const WORTH_A_THREAD: usize = 1 << 19;
 /// Looks at a counter before a waiting thread lets others run.
 const SPINS: u32 = 2_000;
 
@@ -123,8 +123,8 @@ mod tests {
     fn every_byte_of_every_set_is_copied_by_any_number_of_threads() {
         for threads in [1, 2, 3] {
             let set = |k: usize| {
-                let values = (0..100_000).map(|i| (i * 7 + k) as f32).collect();
-                vec![("logits".to_owned(), Tensor::new(vec![100_000], TensorData::F32(values)).unwrap())]
+                let values = (0..400_000).map(|i| (i * 7 + k) as f32).collect();
+                vec![("logits".to_owned(), Tensor::new(vec![400_000], TensorData::F32(values)).unwrap())]
             };
             let mut copy = HostCopy::new(&[set(0), set(1)], threads);
             assert!(copy.sets.iter().all(|(from, to)| from != to));

@@ -2,24 +2,15 @@
 
 use std::fmt;
 
-/// A way from a loss to a graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Lowering {
-    /// The margin form in standard operators.
-    Portable,
-}
+use crate::lower::Lowering;
 
-impl Lowering {
-    /// Every lowering, in the order of reports.
-    pub const ALL: [Lowering; 1] = [Lowering::Portable];
+/// The lowerings that can be measured, by name, in the order of reports.
+pub const LOWERINGS: [(&str, Lowering); 3] =
+    [("direct", Lowering::Direct), ("portable", Lowering::Portable), ("fused", Lowering::Fused)];
 
-    /// Name in plans and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Lowering::Portable => "portable",
-        }
-    }
+/// Name of a lowering in plans and reports.
+fn lowering_name(lowering: Lowering) -> &'static str {
+    LOWERINGS.iter().find(|(_, known)| *known == lowering).map_or("other", |(name, _)| name)
 }
 
 /// Another program that computes the same loss.
@@ -46,7 +37,7 @@ impl Peer {
 }
 
 /// One of the things that a cell compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ArmKind {
     /// Copying as many bytes as the loss must read and write: the roofline.
@@ -66,8 +57,10 @@ impl fmt::Display for ArmKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ArmKind::Copy => f.write_str("copy"),
-            ArmKind::Lowering { lowering, cuda_graph: false } => f.write_str(lowering.name()),
-            ArmKind::Lowering { lowering, cuda_graph: true } => write!(f, "{}+cuda-graph", lowering.name()),
+            ArmKind::Lowering { lowering, cuda_graph: false } => f.write_str(lowering_name(*lowering)),
+            ArmKind::Lowering { lowering, cuda_graph: true } => {
+                write!(f, "{}+cuda-graph", lowering_name(*lowering))
+            }
             ArmKind::Peer(peer) => f.write_str(peer.name()),
         }
     }

@@ -5,7 +5,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::threshold::{CellPattern, Threshold};
 use super::units::{DTYPES, parse_bytes, parse_share};
-use super::{ArmKind, Budget, Lowering, Peer, Plan, matrix};
+use super::{ArmKind, Budget, LOWERINGS, Peer, Plan, matrix};
 use crate::loss::expr::suggest;
 use crate::loss::{SpecError, builtin};
 use crate::runtime::Provider;
@@ -185,7 +185,7 @@ impl Reader<'_> {
     }
 
     fn pattern(&self, pattern: &CellPattern, place: &Location) -> Result<CellPattern, SpecError> {
-        let lowerings = Lowering::ALL.map(Lowering::name);
+        let lowerings = LOWERINGS.map(|(name, _)| name);
         let arms: Vec<&str> =
             lowerings.into_iter().chain(Peer::ALL.map(Peer::name)).chain(["copy"]).collect();
         let graphs: Vec<String> = lowerings.map(|l| format!("{l}+cuda-graph")).into();
@@ -243,12 +243,11 @@ impl Reader<'_> {
 
     /// The arms of every cell, before exclusions.
     pub(super) fn arms(&self, source: &Source) -> Result<Vec<ArmKind>, SpecError> {
-        let lowerings = Lowering::ALL.map(|l| (l.name(), l));
         let peers = Peer::ALL.map(|p| (p.name(), p));
         let graphs = if source.cuda_graphs.is_empty() { vec![false] } else { source.cuda_graphs.clone() };
         let mut arms = Vec::new();
         for name in &source.lowerings {
-            let lowering = self.named("lowering", name, &lowerings)?;
+            let lowering = self.named("lowering", name, &LOWERINGS)?;
             arms.extend(graphs.iter().map(|&cuda_graph| ArmKind::Lowering { lowering, cuda_graph }));
         }
         for name in &source.peers {

@@ -210,7 +210,7 @@ function chart(host, series, { xLabel, yLabel, yText }) {
   }
   for (const tick of ticks) {
     svg.append(shape("line", { class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
-    svg.append(shape("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, yText(tick)));
+    svg.append(shape("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, yText(tick).replace(/\.0+ /, " ")));
   }
   let lastLabel = -Infinity;
   for (const tick of xs) {
@@ -275,7 +275,7 @@ function charts() {
 // --- table
 
 const COLUMNS = [
-  ["cell", "text", (row) => row.order, (row) => row.name],
+  ["loss", "text", (row) => row.order, (row) => row.name],
   ["N", "", (row) => row.cell.rows, (row) => row.cell.rows],
   ["C", "", (row) => row.cell.classes, (row) => row.cell.classes],
   ["D", "", (row) => row.cell.features, (row) => row.cell.features],
@@ -308,7 +308,7 @@ function rows() {
 
 function table() {
   const heading = ([name, kind]) => {
-    const key = name === "cell" ? "order" : name;
+    const key = name === "loss" ? "order" : name;
     const sorted = sorting.key === key ? (sorting.up ? "ascending" : "descending") : "none";
     const button = element("button", { type: "button", onclick: () => {
       sorting = { key, up: sorting.key === key ? !sorting.up : true };
