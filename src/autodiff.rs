@@ -16,8 +16,6 @@ mod norm;
 mod pool;
 mod reduce;
 mod rules;
-#[cfg(test)]
-mod tests;
 mod vjp;
 
 use std::fmt;

@@ -13,6 +13,7 @@ mod loss_args;
 mod losses;
 mod model;
 mod numbers;
+mod ops;
 mod output;
 mod progress;
 mod report;
@@ -54,6 +55,7 @@ enum Command {
     Report(report::Args),
     Losses(losses::Args),
     Explain(explain::Args),
+    Ops(ops::Args),
     Runtime(runtime::Args),
 }
 
@@ -74,6 +76,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Report(args) => report::run(args),
         Command::Losses(args) => losses::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Ops(args) => ops::run(args),
         Command::Runtime(args) => runtime::run(args),
     }
 }

@@ -18,6 +18,7 @@ pub mod install;
 mod iteration;
 mod library;
 mod manifest;
+mod operators;
 mod ort_engine;
 mod provider;
 
@@ -26,6 +27,7 @@ pub use error::RuntimeError;
 pub use iteration::{CarriedValue, Iteration};
 pub use library::{MIN_ORT_VERSION, check_library};
 pub use manifest::{Manifest, verify_installed};
+pub use operators::{has_fused_nodes, operator_library_name, operator_library_places};
 pub use ort_engine::{OrtEngine, OrtOptions};
 pub use provider::{Provider, UnknownProvider};
 

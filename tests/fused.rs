@@ -171,3 +171,41 @@ fn an_attribute_of_a_newer_version_is_refused_and_says_what_to_do() {
     let error = engine().load(&broken).err().unwrap().to_string();
     assert!(error.contains("no loss that ibgraph wrote"), "{error}");
 }
+
+/// A command that finds the operator library only where it is told.
+fn command(line: &str, kernels: &Path) -> std::process::Output {
+    let mut command = assert_cmd::Command::cargo_bin("ibgraph").unwrap();
+    command
+        .args(line.split_whitespace())
+        .env("IBGRAPH_OPS", kernels)
+        .env("ORT_DYLIB_PATH", onnx_runtime_path());
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_program_finds_the_library_and_checks_through_it() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("fused.onnx").display().to_string();
+    let library = operator_library();
+    let path = command("ops path", &library);
+    assert_eq!(text(&path.stdout).trim(), library.display().to_string());
+    let missing = command("ops path", Path::new("/nowhere"));
+    assert_eq!(missing.status.code(), Some(3));
+    let emitted = command(&format!("emit --classes 5 --lowering fused --check -o {file}"), &library);
+    assert!(emitted.status.success(), "{}", text(&emitted.stderr));
+    let nodes = |line: &str| {
+        let output = command(line, &library);
+        assert!(output.status.success(), "{line} {}", text(&output.stderr));
+        let report = text(&output.stdout);
+        report
+            .lines()
+            .find_map(|l| l.strip_prefix("nodes: ")?.split(' ').next()?.parse::<usize>().ok())
+            .unwrap()
+    };
+    assert_eq!(nodes(&format!("check {file}")), 1);
+    assert!(nodes(&format!("check {file} --no-fused-kernels")) > 10);
+}

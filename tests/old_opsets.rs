@@ -94,10 +94,15 @@ fn what_cannot_be_put_together_names_the_operator_set_that_has_it() {
     assert!(message.contains("needs opset 13") && message.contains("onnx.version_converter"), "{message}");
     assert!(bytes(&graph, 13).is_ok());
 
-    let mut b = Builder::new("stop");
-    let x = b.input("x", TensorType::new(DType::F32, &[Dim::symbol("N")]));
-    let y = b.node(Op::Stop, &[x]);
-    let graph = b.finish(&[("y".to_owned(), y)]);
-    assert!(bytes(&graph, 10).unwrap_err().to_string().contains("needs opset 11"));
-    assert!(bytes(&graph, 11).is_ok());
+    for essential in [true, false] {
+        let mut b = Builder::new("stop");
+        let x = b.input("x", TensorType::new(DType::F32, &[Dim::symbol("N")]));
+        let y = b.node(Op::Stop { essential }, &[x]);
+        let graph = b.finish(&[("y".to_owned(), y)]);
+        assert!(bytes(&graph, 11).is_ok());
+        match bytes(&graph, 10) {
+            Err(error) => assert!(essential && error.to_string().contains("needs opset 11"), "{error}"),
+            Ok(_) => assert!(!essential),
+        }
+    }
 }

@@ -8,6 +8,7 @@
 //! Invariant: no input, attribute or size makes the library panic past its boundary or read out of bounds.
 
 pub mod batch;
+pub mod cuda;
 pub mod descriptor;
 pub mod element;
 pub mod evaluate;

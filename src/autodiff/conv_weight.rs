@@ -1,11 +1,107 @@
 //! Gradient of a convolution's weight: dW[o, c, k] = Σ over samples n and positions p of g[n, o, p] · x[n, c, p·s + k·d],
 //! with stride s and dilation d.
+//!
+//! Three forms, chosen by what ONNX Runtime's CPU provider runs fastest (`ci/conv-weight` measures them): a product of
+//! matrices for every element of the window, a sum of products for every element where channels do not mix, and a
+//! convolution for what is left.
 
 use super::vjp::Vjp;
-use crate::graph::{Conv, Dim, Op, SliceAxis, ValueId, Window};
+use crate::graph::{Conv, Dim, F32, Gemm, Op, Pad, SliceAxis, ValueId, Window};
+
+/// Fewest input channels for which products of matrices are faster than a convolution.
+const MANY_CHANNELS: usize = 16;
+/// Largest window for which one node an element is faster than one convolution: 7 by 7, and 3 by 3 where channels do
+/// not mix.
+const LARGEST_WINDOW: usize = 49;
+const LARGEST_DEPTHWISE_WINDOW: usize = 9;
 
 pub(super) fn gradient(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
+    let per_group = v.ty(v.x(1)).shape[1].fixed();
+    let elements: usize = conv.window.kernel.iter().product();
+    let is_pointwise = elements == 1;
+    let many = per_group.is_some_and(|channels| channels >= MANY_CHANNELS) && elements <= LARGEST_WINDOW;
+    if conv.group == 1 && (is_pointwise || many) {
+        return products(v, conv, g);
+    }
+    let outputs = v.ty(v.x(1)).shape[0].fixed();
+    if per_group == Some(1) && outputs == Some(conv.group) && elements <= LARGEST_DEPTHWISE_WINDOW {
+        return sums(v, conv, g);
+    }
     as_convolution(v, conv, g)
+}
+
+// dW[·, ·, k] = G · X_kᵀ, with G `[O, N·P]` and X_k `[C, N·P]` the elements of x that meet element k of the window
+fn products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
+    let (x, w) = (v.x(0), v.x(1));
+    let by_channel = |v: &mut Vjp<'_>, value: ValueId| {
+        let mut perm: Vec<usize> = (0..v.rank(value)).collect();
+        perm.swap(0, 1);
+        v.transpose(value, &perm)
+    };
+    let rows = |v: &mut Vjp<'_>, value: ValueId| match v.ty(value).shape[0].fixed() {
+        Some(channels) => Ok(v.reshape(value, &[channels as i64, -1])),
+        None => Err("its number of channels is not known".to_owned()),
+    };
+    let x = by_channel(v, x);
+    let g_by_channel = by_channel(v, g);
+    let left = rows(v, g_by_channel)?;
+    let gemm = Gemm { alpha: F32::new(1.0), beta: F32::new(1.0), trans_a: false, trans_b: true };
+    let mut parts = Vec::new();
+    for part in met(v, &conv.window, x, g)? {
+        let right = rows(v, part)?;
+        let product = v.b.node(Op::Gemm(gemm), &[left, right]);
+        parts.push(v.b.unsqueeze_last(product));
+    }
+    let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(2), &parts) };
+    Ok(v.reshape_like(joined, w))
+}
+
+// dW[c, k] = Σ g[n, c, p] · x_k[n, c, p]
+fn sums(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
+    let (x, w) = (v.x(0), v.x(1));
+    let axes: Vec<usize> = (0..v.rank(g)).filter(|k| *k != 1).collect();
+    let mut parts = Vec::new();
+    for part in met(v, &conv.window, x, g)? {
+        let product = v.mul(part, g);
+        let sum = v.sum(product, &axes, false);
+        parts.push(v.b.unsqueeze_last(sum));
+    }
+    let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(1), &parts) };
+    Ok(v.reshape_like(joined, w))
+}
+
+/// For every element of the window, row-major, the elements of x that it meets: x, padded, from the element on in steps
+/// of the stride. `x` may have its first two axes swapped.
+fn met(v: &mut Vjp<'_>, window: &Window, x: ValueId, g: ValueId) -> Result<Vec<ValueId>, String> {
+    let axes = window.axes();
+    let plain = window.kernel.iter().all(|n| *n == 1) && window.pads.iter().all(|p| *p == 0);
+    if plain && window.strides.iter().all(|s| *s == 1) {
+        return Ok(vec![x]);
+    }
+    let positions = spatial(v, g)?;
+    let mut pads = vec![(0, 0); 2];
+    pads.extend((0..axes).map(|k| (window.pads[k] as i64, window.pads[k + axes] as i64)));
+    let padded = if window.pads.iter().all(|p| *p == 0) {
+        x
+    } else {
+        let pad = Pad { pads, mode: "constant".to_owned(), value: F32::new(0.0) };
+        v.b.node(Op::Pad(pad), &[x])
+    };
+    let count: usize = window.kernel.iter().product();
+    let mut parts = Vec::with_capacity(count);
+    for element in 0..count {
+        let mut rest = element;
+        let mut cut = vec![SliceAxis { axis: 0, start: 0, end: 0, step: 1 }; axes];
+        for k in (0..axes).rev() {
+            let start = (rest % window.kernel[k]) * window.dilations[k];
+            rest /= window.kernel[k];
+            let end = start + (positions[k] - 1) * window.strides[k] + 1;
+            let step = window.strides[k] as i64;
+            cut[k] = SliceAxis { axis: k + 2, start: start as i64, end: end as i64, step };
+        }
+        parts.push(v.b.node(Op::Slice(cut), &[padded]));
+    }
+    Ok(parts)
 }
 
 // A convolution of x with g as its weight: samples take the place of channels, and strides and dilations change places.
@@ -15,9 +111,8 @@ fn as_convolution(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, S
     let mut perm: Vec<usize> = (0..v.rank(g)).collect();
     perm.swap(0, 1);
     let weight = v.transpose(g, &perm);
-    let kernel = spatial(v, g)?;
     let swapped = Window {
-        kernel,
+        kernel: spatial(v, g)?,
         strides: conv.window.dilations.clone(),
         dilations: conv.window.strides.clone(),
         pads: conv.window.pads.clone(),

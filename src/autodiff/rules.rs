@@ -38,7 +38,7 @@ pub(super) fn apply(v: &mut Vjp<'_>) -> Gradients {
         Op::LayerNorm(norm) => norm::layer_norm(v, *norm),
         Op::Dropout(_) => arithmetic::dropout(v),
         // What these make does not vary with what they read, or is no float.
-        Op::Compare(_) | Op::And | Op::Or | Op::Shape(..) | Op::ConstantOfShape(_) | Op::Stop => {
+        Op::Compare(_) | Op::And | Op::Or | Op::Shape(..) | Op::ConstantOfShape(_) | Op::Stop { .. } => {
             Ok(vec![None; v.node.inputs.len()])
         }
         Op::OneHot | Op::Range | Op::MaxUnpool(_) | Op::ConvTranspose(..) => Err("it has no rule".into()),

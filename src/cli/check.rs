@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::model::ModelFile;
+use super::ops;
 use super::output::{Target, say};
 use super::progress::Progress;
 use super::runtime::search;
 use super::{Exit, Failure};
 use crate::check::{CheckError, Report, check};
 use crate::graft::extract;
-use crate::onnx::Host;
+use crate::onnx::{self, Host};
 use crate::runtime::discover::{Found, Origin, find};
-use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider};
+use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider, has_fused_nodes};
 
 /// Check a loss graph against the float64 reference
 ///
@@ -56,6 +57,9 @@ pub struct EngineArgs {
     /// Threads that an operator may use
     #[arg(long)]
     threads: Option<usize>,
+    /// Run the function bodies of fused operators, not the kernels of ibgraph's operator library
+    #[arg(long)]
+    no_fused_kernels: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,7 +102,7 @@ pub fn check_bytes(
     args: &EngineArgs,
     data: Option<&Path>,
 ) -> Result<Report, Failure> {
-    let engine = args.open()?;
+    let engine = args.open(bytes)?;
     let progress = Progress::new("cases");
     check(name, bytes, engine.as_ref(), data, &mut |done, all| progress.at(done, all)).map_err(|error| {
         match error {
@@ -114,18 +118,22 @@ impl EngineArgs {
     pub fn open_for_training(&self, data_dir: Option<PathBuf>) -> Result<Box<dyn Engine>, Failure> {
         match self.engine {
             EngineChoice::Embedded => self.embedded(),
-            EngineChoice::Ort | EngineChoice::Auto => self.ort(data_dir),
+            EngineChoice::Ort | EngineChoice::Auto => self.ort(data_dir, false),
         }
     }
 
-    fn open(&self) -> Result<Box<dyn Engine>, Failure> {
+    /// Opens the engine for a model, with the operator library where the model has use for it.
+    fn open(&self, model: &[u8]) -> Result<Box<dyn Engine>, Failure> {
+        let fused = onnx::read(model).is_ok_and(|model| has_fused_nodes(&model));
         match self.engine {
             EngineChoice::Embedded => self.embedded(),
-            EngineChoice::Ort => self.ort(None),
+            EngineChoice::Ort => self.ort(None, fused),
             // A provider or a library that was asked for is ONNX Runtime's; the embedded engine would not be it.
-            EngineChoice::Auto if self.provider != Provider::Cpu || self.runtime.is_some() => self.ort(None),
+            EngineChoice::Auto if self.provider != Provider::Cpu || self.runtime.is_some() => {
+                self.ort(None, fused)
+            }
             EngineChoice::Auto => match self.first_usable()? {
-                Some(_) => self.ort(None),
+                Some(_) => self.ort(None, fused),
                 None => self.embedded(),
             },
         }
@@ -141,9 +149,25 @@ impl EngineArgs {
         Ok(Box::new(EmbeddedEngine::new(self.threads)))
     }
 
-    fn ort(&self, data_dir: Option<PathBuf>) -> Result<Box<dyn Engine>, Failure> {
+    /// The operator library, or a word about its absence.
+    fn kernels(&self) -> Result<Vec<PathBuf>, Failure> {
+        if self.no_fused_kernels {
+            return Ok(Vec::new());
+        }
+        let found = ops::find()?;
+        if found.is_none() {
+            eprintln!(
+                "note: no operator library was found, so the bodies of fused operators run (see `ibgraph ops path`)"
+            );
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn ort(&self, data_dir: Option<PathBuf>, fused: bool) -> Result<Box<dyn Engine>, Failure> {
         let library = find_library(self.runtime.clone(), self.provider)?;
-        let options = OrtOptions { threads: self.threads, data_dir, ..OrtOptions::default() };
+        let operator_libraries = if fused { self.kernels()? } else { Vec::new() };
+        let options =
+            OrtOptions { threads: self.threads, data_dir, operator_libraries, ..OrtOptions::default() };
         let engine = OrtEngine::open(&library, self.provider, options)?;
         Ok(Box::new(engine))
     }

@@ -100,7 +100,7 @@ pub enum AttachError {
     )]
     Older(i64),
     /// An operator set that is too old for what the loss needs.
-    #[error("at the model's opset {opset}: {error}; convert it with onnx.version_converter")]
+    #[error("{error}")]
     Spell {
         /// The model's.
         opset: i64,

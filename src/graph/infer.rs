@@ -106,7 +106,7 @@ impl Op {
     fn elementwise(&self, inputs: &[&TensorType]) -> Result<TensorType, String> {
         let first = inputs[0];
         match self {
-            Op::Unary(UnaryOp::Identity) | Op::Stop => Ok(first.clone()),
+            Op::Unary(UnaryOp::Identity) | Op::Stop { .. } => Ok(first.clone()),
             Op::Unary(UnaryOp::Not) => need_dtype(first, DType::Bool).map(|()| first.clone()),
             Op::Unary(UnaryOp::Abs | UnaryOp::Neg | UnaryOp::Sign) => {
                 need_number(first).map(|()| first.clone())

@@ -112,7 +112,11 @@ pub enum Op {
     Range,
     /// a, held constant by engines that differentiate the graph: a sequence of one, and its element, which ONNX
     /// Runtime's training passes no gradient through.
-    Stop,
+    Stop {
+        /// Whether the gradient would be another one without it. Where not, it is there for operators that have no
+        /// gradient, and an operator set without sequences takes the value as it is.
+        essential: bool,
+    },
     /// An operator that this program knows by name only; its outputs' types are as the file declares them.
     Opaque(Arc<Opaque>),
 }
@@ -198,7 +202,7 @@ impl Op {
             Op::Shape(..) => "Shape",
             Op::ConstantOfShape(_) => "ConstantOfShape",
             Op::Range => "Range",
-            Op::Stop => "SequenceAt",
+            Op::Stop { .. } => "SequenceAt",
             Op::Opaque(opaque) => &opaque.name,
         }
     }
@@ -223,7 +227,7 @@ impl Op {
             | Op::Pad(_)
             | Op::Shape(..)
             | Op::ConstantOfShape(_)
-            | Op::Stop => 1..=1,
+            | Op::Stop { .. } => 1..=1,
             Op::Binary(_)
             | Op::Compare(_)
             | Op::And

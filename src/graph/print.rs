@@ -94,7 +94,7 @@ fn attributes(op: &Op) -> String {
         | Op::Expand
         | Op::Dropout(_)
         | Op::Range
-        | Op::Stop
+        | Op::Stop { .. }
         | Op::Opaque(_) => String::new(),
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn explicit(loss: &Loss) -> Result<Graph, TrainableError> {
     let mut surrogate: Option<ValueId> = None;
     let mut value = None;
     for (name, output) in portable::outputs(&mut b, &inner, &wide) {
-        let output = b.node(Op::Stop, &[output]);
+        let output = b.node(Op::Stop { essential: true }, &[output]);
         match name.strip_suffix("_grad") {
             Some(of) => {
                 let product = linear(&mut b, wide.get(of), output);
@@ -96,7 +96,7 @@ pub(super) fn explicit(loss: &Loss) -> Result<Graph, TrainableError> {
     }
     let surrogate = surrogate.expect("every loss has logits_grad without flags");
     let value = value.expect("every loss has loss without flags");
-    let stopped = b.node(Op::Stop, &[surrogate]);
+    let stopped = b.node(Op::Stop { essential: true }, &[surrogate]);
     let nothing = b.binary(BinaryOp::Sub, surrogate, stopped);
     let value = b.binary(BinaryOp::Add, nothing, value);
     finish(b, loss, &ports, value)

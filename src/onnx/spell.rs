@@ -88,8 +88,8 @@ impl Speller<'_> {
 
     fn node(&mut self, node: &Node) -> Result<Vec<NodeProto>, SpellError> {
         let mut input: Vec<String> = node.inputs.iter().map(|id| self.name(*id)).collect();
-        if node.op == Op::Stop {
-            return self.stop(input, self.name(node.output()));
+        if let Op::Stop { essential } = node.op {
+            return self.stop(essential, input, self.name(node.output()));
         }
         if let Some(nodes) = self.old(node, &input)? {
             return Ok(nodes);
@@ -128,6 +128,10 @@ impl Speller<'_> {
             | Op::Expand
             | Op::Range => {}
             Op::Shape(0, end) if *end == self.graph.value(node.inputs[0]).ty.rank() => {}
+            Op::Pad(pad) => {
+                self.pad(pad, self.graph.value(node.inputs[0]).ty.dtype, &mut input);
+                attribute.push(text("mode", &pad.mode));
+            }
             layer => attribute = self.layer(layer, &mut input)?,
         }
         let outputs = node.outputs.iter().map(|id| self.name(*id)).collect();
@@ -144,9 +148,17 @@ impl Speller<'_> {
     }
 
     /// A sequence of one, and its element.
-    fn stop(&mut self, input: Vec<String>, output: String) -> Result<Vec<NodeProto>, SpellError> {
+    fn stop(
+        &mut self,
+        essential: bool,
+        input: Vec<String>,
+        output: String,
+    ) -> Result<Vec<NodeProto>, SpellError> {
         if self.opset < SEQUENCES {
-            return Err(self.too_old("SequenceConstruct", SEQUENCES));
+            return match essential {
+                true => Err(self.too_old("a stop-gradient (SequenceConstruct)", SEQUENCES)),
+                false => Ok(vec![made("Identity", input, vec![output], Vec::new())]),
+            };
         }
         let sequence = self.inner(&output, "sequence");
         let zero = Tensor::new(vec![], TensorData::I64(vec![0]));

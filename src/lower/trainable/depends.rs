@@ -10,7 +10,7 @@ pub(super) fn depends_on(graph: &Graph, sources: &[ValueId]) -> bool {
     let is_float = |id: &ValueId| !matches!(graph.value(*id).ty.dtype, DType::Bool | DType::I64 | DType::I32);
     graph.outputs().iter().take(1).for_each(|id| reached[id.index()] = true);
     for node in graph.nodes().iter().rev() {
-        if node.outputs.iter().any(|id| reached[id.index()]) && node.op != Op::Stop {
+        if node.outputs.iter().any(|id| reached[id.index()]) && !matches!(node.op, Op::Stop { .. }) {
             node.inputs.iter().filter(|id| is_float(id)).for_each(|id| reached[id.index()] = true);
         }
     }

@@ -117,7 +117,7 @@ fn node(b: &mut Builder, value: Value) -> ValueId {
 fn stop(b: &mut Builder, value: Value) -> Value {
     match value {
         Value::Number(_) => value,
-        Value::Node(a) => Value::Node(b.node(Op::Stop, &[a])),
+        Value::Node(a) => Value::Node(b.node(Op::Stop { essential: true }, &[a])),
     }
 }
 

@@ -66,7 +66,7 @@ impl Quantities {
         let lead = adjustment.lead(b, difference, above_highest, class);
         let lost = rounded_off(b, [highest, of_label, difference], adjustment.scale);
         // A constant: rounding has no derivative.
-        let lost = b.node(Op::Stop, &[lost]);
+        let lost = b.node(Op::Stop { essential: false }, &[lost]);
         let far = b.scalar(DType::F32, FAR);
         let near = b.compare(CompareOp::Less, lead, far);
         let bounded = b.choose(near, lead, far);
@@ -149,5 +149,5 @@ impl Quantities {
 /// The highest of every row, as a constant: `ReduceMax` has no gradient in ONNX Runtime's training, and needs none here.
 fn highest(b: &mut Builder, a: ValueId) -> ValueId {
     let highest = b.reduce(ReduceOp::Max, a, Some(1));
-    b.node(Op::Stop, &[highest])
+    b.node(Op::Stop { essential: false }, &[highest])
 }

@@ -5,7 +5,7 @@ use super::super::messages::AttributeProto;
 use super::super::write::tensor_proto;
 use super::{SpellError, Speller};
 use crate::graph::{Activation, Op, Pad, Pool, SliceAxis, Window};
-use crate::tensor::{Tensor, TensorData};
+use crate::tensor::{DType, Tensor, TensorData};
 
 /// First operator set with Gelu.
 const GELU: i64 = 20;
@@ -73,10 +73,6 @@ impl Speller<'_> {
                 self.slice(parts, input);
                 Vec::new()
             }
-            Op::Pad(pad) => {
-                self.pad(pad, input);
-                vec![text("mode", &pad.mode)]
-            }
             Op::Dropout(dropout) => dropout.seed.map(|seed| integer("seed", seed)).into_iter().collect(),
             Op::Shape(start, end) if self.opset >= PARTIAL_SHAPE => {
                 vec![integer("start", *start as i64), integer("end", *end as i64)]
@@ -111,13 +107,15 @@ impl Speller<'_> {
         }
     }
 
-    fn pad(&mut self, pad: &Pad, input: &mut Vec<String>) {
+    /// The pads, and their value in the type of what is padded.
+    pub(super) fn pad(&mut self, pad: &Pad, dtype: DType, input: &mut Vec<String>) {
         let before = pad.pads.iter().map(|(before, _)| *before);
         let pads: Vec<i64> = before.chain(pad.pads.iter().map(|(_, after)| *after)).collect();
         input.push(self.integers("pads", &pads));
         if pad.value.get() != 0.0 {
             let value = Tensor::new(vec![], TensorData::F32(vec![pad.value.get()]));
-            input.push(self.extra("pad_value", &value.expect("a scalar has one element")));
+            let value = value.expect("a scalar has one element").cast(dtype);
+            input.push(self.extra("pad_value", &value));
         }
     }
 }

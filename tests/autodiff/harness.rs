@@ -1,0 +1,218 @@
+//! One case: a function of tensors, its gradients by the autodiff, and by central differences.
+
+use std::path::Path;
+
+use ibgraph::autodiff::backward;
+use ibgraph::graph::{Builder, Dim, Dropout, Op, TensorType, ValueId};
+use ibgraph::onnx::{WriteOptions, write};
+use ibgraph::runtime::{Engine, OrtEngine, OrtOptions, Provider, Session};
+use ibgraph::tensor::{DType, Tensor, TensorData};
+
+/// Central differences of a smooth function of order 1 at step h are off by h²/6 times its third derivative, and by the
+/// rounding of the function over h: in float64 at 1e-5 by 1e-10 and 1e-11, here with room for derivatives of order 100.
+const STEP_F64: f64 = 1e-5;
+const TOLERANCE_F64: f64 = 1e-7;
+/// In float32 at 2e-2 by 7e-5 and 3e-5 for each of the terms that add up, here with room for derivatives of order 10.
+const STEP_F32: f64 = 2e-2;
+const TOLERANCE_F32: f64 = 2e-3;
+
+type Function = Box<dyn Fn(&mut Builder, &[ValueId]) -> ValueId>;
+
+/// A function of tensors.
+pub struct Case {
+    name: String,
+    shapes: Vec<Vec<usize>>,
+    dtype: DType,
+    /// Values are drawn from here.
+    range: (f64, f64),
+    opset: i64,
+    /// Whether it also takes a first extent that is not known.
+    dynamic: bool,
+    function: Function,
+}
+
+impl Case {
+    pub fn new(
+        name: &str,
+        shapes: &[&[usize]],
+        function: impl Fn(&mut Builder, &[ValueId]) -> ValueId + 'static,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            shapes: shapes.iter().map(|shape| shape.to_vec()).collect(),
+            dtype: DType::F64,
+            range: (-2.0, 2.0),
+            opset: 18,
+            dynamic: true,
+            function: Box::new(function),
+        }
+    }
+
+    /// In float32, where ONNX Runtime has no float64.
+    pub fn in_f32(mut self) -> Self {
+        self.dtype = DType::F32;
+        self
+    }
+
+    pub fn positive(mut self) -> Self {
+        self.range = (0.5, 2.0);
+        self
+    }
+
+    pub fn opset(mut self, opset: i64) -> Self {
+        self.opset = opset;
+        self
+    }
+
+    /// Only with extents that are known: the rule needs them.
+    pub fn fixed(mut self) -> Self {
+        self.dynamic = false;
+        self
+    }
+}
+
+pub fn engine() -> OrtEngine {
+    let library = std::env::var_os("IBGRAPH_TEST_ORT").unwrap_or_else(|| {
+        panic!("set IBGRAPH_TEST_ORT to an ONNX Runtime library; `ci/test` installs one and does")
+    });
+    OrtEngine::open(Path::new(&library), Provider::Cpu, OrtOptions::default()).unwrap()
+}
+
+/// Asserts that the gradients of Σ r·f(x), with random r, are those of central differences, element by element.
+pub fn assert_rule(case: Case) {
+    assert_at(&case, false);
+    if case.dynamic {
+        assert_at(&case, true);
+    }
+}
+
+fn assert_at(case: &Case, dynamic: bool) {
+    let mut rng = fastrand::Rng::with_seed(23);
+    let (low, high) = case.range;
+    let mut draw = |count: usize| (0..count).map(|_| low + (high - low) * rng.f64()).collect::<Vec<f64>>();
+    let mut values: Vec<Vec<f64>> = case.shapes.iter().map(|shape| draw(shape.iter().product())).collect();
+    let (mut forward, y_len) = forward(case, dynamic, &values);
+    let weights = draw(y_len);
+    let gradients = gradients(case, dynamic, &values, &weights);
+    let (step, tolerance) = match case.dtype {
+        DType::F64 => (STEP_F64, TOLERANCE_F64),
+        _ => (STEP_F32, TOLERANCE_F32),
+    };
+    for k in 0..values.len() {
+        let mut expected = Vec::new();
+        for i in 0..values[k].len() {
+            let mut side = |sign: f64| {
+                let at = values[k][i];
+                values[k][i] = at + sign * step;
+                let y = run(forward.as_mut(), case, &values, &["y"]).remove(0).to_f64_vec();
+                values[k][i] = at;
+                y.iter().zip(&weights).map(|(a, b)| a * b).sum::<f64>()
+            };
+            expected.push((side(1.0) - side(-1.0)) / (2.0 * step));
+        }
+        let got = &gradients[k];
+        assert_eq!(got.len(), expected.len(), "{} (dynamic {dynamic}): gradient of input {k}", case.name);
+        let scale = 1.0 + expected.iter().fold(0.0f64, |a, v| a.max(v.abs()));
+        for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            assert!(
+                (got - expected).abs() <= tolerance * scale,
+                "{} (dynamic {dynamic}): gradient of input {k} at {i} is {got}, not {expected}",
+                case.name
+            );
+        }
+    }
+}
+
+fn inputs(b: &mut Builder, case: &Case, dynamic: bool) -> Vec<ValueId> {
+    let mut ids = Vec::new();
+    for (k, shape) in case.shapes.iter().enumerate() {
+        let mut dims: Vec<Dim> = shape.iter().map(|n| Dim::Fixed(*n)).collect();
+        if dynamic && k == 0 && !dims.is_empty() {
+            dims[0] = Dim::symbol("N");
+        }
+        ids.push(b.input(&format!("x{k}"), TensorType::new(case.dtype, &dims)));
+    }
+    ids
+}
+
+fn load(graph: &ibgraph::graph::Graph, case: &Case) -> Box<dyn Session> {
+    graph.verify().unwrap_or_else(|e| panic!("{}: {e}", case.name));
+    let versions = ibgraph::onnx::Versions::new(case.opset, None).unwrap();
+    let bytes = write(graph, &WriteOptions { versions, ..WriteOptions::default() }).unwrap();
+    engine().load(&bytes).unwrap_or_else(|e| panic!("{}: {e}\n{graph}", case.name))
+}
+
+/// The function alone, and the number of elements of what it makes.
+fn forward(case: &Case, dynamic: bool, values: &[Vec<f64>]) -> (Box<dyn Session>, usize) {
+    let mut b = Builder::new("forward");
+    let xs = inputs(&mut b, case, dynamic);
+    let y = (case.function)(&mut b, &xs);
+    let graph = b.finish(&[("y".to_owned(), y)]);
+    let mut session = load(&graph, case);
+    let count = run(session.as_mut(), case, values, &["y"])[0].len();
+    (session, count)
+}
+
+/// Gradients of Σ weights · y by the autodiff.
+fn gradients(case: &Case, dynamic: bool, values: &[Vec<f64>], weights: &[f64]) -> Vec<Vec<f64>> {
+    let mut b = Builder::new("backward");
+    let xs = inputs(&mut b, case, dynamic);
+    let y = (case.function)(&mut b, &xs);
+    let flat = Tensor::new(vec![weights.len()], TensorData::F64(weights.to_vec())).unwrap();
+    let flat = b.constant(flat.cast(case.dtype));
+    let shape = b.node(Op::Shape(0, b.ty(y).rank()), &[y]);
+    let reshaped = b.node(Op::Reshape, &[flat, shape]);
+    let found = backward(&mut b, &[(y, reshaped)], &xs, &[]).unwrap_or_else(|e| panic!("{}: {e}", case.name));
+    let names: Vec<String> = (0..xs.len()).map(|k| format!("g{k}")).collect();
+    let mut outputs = Vec::new();
+    for ((name, gradient), x) in names.iter().zip(found).zip(&xs) {
+        let gradient = gradient.unwrap_or_else(|| panic!("{} has no {name}", case.name));
+        assert_eq!(b.ty(gradient).dtype, b.ty(*x).dtype, "{} {name}", case.name);
+        assert_eq!(b.ty(gradient).rank(), b.ty(*x).rank(), "{} {name}", case.name);
+        outputs.push((name.clone(), gradient));
+    }
+    let graph = b.finish(&outputs);
+    let mut session = load(&graph, case);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let found = run(session.as_mut(), case, values, &names);
+    for (gradient, shape) in found.iter().zip(&case.shapes) {
+        assert_eq!(gradient.shape(), shape.as_slice(), "{}", case.name);
+    }
+    found.iter().map(Tensor::to_f64_vec).collect()
+}
+
+fn run(session: &mut dyn Session, case: &Case, values: &[Vec<f64>], outputs: &[&str]) -> Vec<Tensor> {
+    let tensors: Vec<(String, Tensor)> = values
+        .iter()
+        .zip(&case.shapes)
+        .enumerate()
+        .map(|(k, (values, shape))| {
+            let tensor = Tensor::new(shape.clone(), TensorData::F64(values.clone())).unwrap();
+            (format!("x{k}"), tensor.cast(case.dtype))
+        })
+        .collect();
+    let inputs: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    session.run(&inputs, outputs).unwrap_or_else(|e| panic!("{}: {e}", case.name))
+}
+
+/// y = x · mask/(1 - ratio): with x and the gradient of y all ones, the gradient of x is y itself.
+pub fn assert_dropout() {
+    let mut b = Builder::new("dropout");
+    let x = b.input("x", TensorType::new(DType::F32, &[Dim::symbol("N"), Dim::Fixed(50)]));
+    let ratio = b.scalar(DType::F32, 0.4);
+    let training = b.constant(Tensor::scalar_bool(true));
+    let op = Op::Dropout(Dropout { seed: Some(3), number: 0 });
+    let y = b.nodes(op, &[x, ratio, training], 2)[0];
+    let ones = b.binary(ibgraph::graph::BinaryOp::Div, x, x);
+    let gradient = backward(&mut b, &[(y, ones)], &[x], &[]).unwrap()[0].unwrap();
+    let graph = b.finish(&[("y".to_owned(), y), ("g".to_owned(), gradient)]);
+    let bytes = write(&graph, &WriteOptions::default()).unwrap();
+    let x = Tensor::new(vec![20, 50], TensorData::F32(vec![1.0; 1000])).unwrap();
+    let found = engine().load(&bytes).unwrap().run(&[("x", &x)], &["y", "g"]).unwrap();
+    let (y, g) = (found[0].as_f32().unwrap(), found[1].as_f32().unwrap());
+    let kept = y.iter().filter(|v| **v != 0.0).count();
+    assert!((500..700).contains(&kept), "{kept} of 1000 are kept at a ratio of 0.4");
+    for (y, g) in y.iter().zip(g) {
+        assert!((y - g).abs() <= 1e-6, "{y} {g}");
+    }
+}
