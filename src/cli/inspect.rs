@@ -10,6 +10,8 @@ use super::output::say;
 use super::{Exit, Failure};
 use crate::graft::{Head, METADATA, Place, Wishes, discover};
 use crate::onnx::Host;
+use crate::train::Manifest;
+use crate::train::manifest::{CarriedRole, KEY, Kind};
 
 /// Show what a graft would find in a classifier
 ///
@@ -55,6 +57,8 @@ struct Report {
     external_data: Vec<String>,
     /// Whether `ibgraph graft` made the file.
     grafted: bool,
+    /// What a training graph takes and gives.
+    training: Option<Manifest>,
     head: Option<Head>,
     /// Why there is no head.
     problem: Option<String>,
@@ -106,6 +110,7 @@ fn report(file: &ModelFile, host: &Host<'_>, args: &Args) -> Result<Report, Fail
         initializers: host.graph().initializer.len(),
         external_data: external,
         grafted: host.metadata(METADATA).is_some(),
+        training: host.metadata(KEY).and_then(|text| Manifest::from_json(text).ok()),
         head,
         problem,
     })
@@ -136,10 +141,23 @@ fn text(report: &Report) -> String {
         line("functions:", &report.functions.to_string());
     }
     line("operators:", &counted(&report.operators));
-    if report.grafted {
+    if let Some(manifest) = &report.training {
+        line("training:", &training(manifest));
+    } else if report.grafted {
         line("graft:", "ibgraph has grafted a loss onto this model");
     }
     out.trim_end().to_owned()
+}
+
+fn training(manifest: &Manifest) -> String {
+    let what = match manifest.kind {
+        Kind::TrainStep => "a training step, for `ibgraph train`",
+        Kind::Gradients => "gradients, for an update by --emit apply",
+        Kind::Apply => "the update of --emit apply",
+    };
+    let count = |role| manifest.carried.iter().filter(|carried| carried.role == role).count();
+    let (parameters, state) = (count(CarriedRole::Parameter), count(CarriedRole::State));
+    format!("{what}: {parameters} parameters, {state} arrays of optimizer state")
 }
 
 fn head_lines(head: &Head, line: &mut dyn FnMut(&str, &str)) {

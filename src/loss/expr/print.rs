@@ -80,3 +80,24 @@ impl Expr {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::loss::expr::parse;
+
+    #[test]
+    fn brackets_that_the_tree_needs_stay_and_others_go() {
+        let cases = [
+            ("k * (q / p)", "k * (q / p)"),
+            ("k * q / p", "k * q / p"),
+            ("(k * q) / p", "k * q / p"),
+            ("k + (q + p) - (nll - 1)", "k + (q + p) - (nll - 1)"),
+            ("-(-q) ^ 2", "-(-q) ^ 2"),
+            ("(-q) * -(p)", "-q * -p"),
+            ("(q ^ 2) ^ (3 ^ p)", "(q ^ 2) ^ 3 ^ p"),
+        ];
+        for (text, printed) in cases {
+            assert_eq!(parse(text).unwrap().to_string(), printed);
+        }
+    }
+}
