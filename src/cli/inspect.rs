@@ -8,12 +8,13 @@ use serde::Serialize;
 use super::model::ModelFile;
 use super::output::say;
 use super::{Exit, Failure};
-use crate::graft::{Head, METADATA, Place, Wishes, discover};
+use crate::graft::{Head, METADATA, Place, Prospect, Wishes, discover, prospect};
 use crate::onnx::Host;
 
 /// Show what a graft would find in a classifier
 ///
-/// Logits, features, number of classes and batch, each with its reason; operators by name and how often they occur.
+/// Logits, features, number of classes and batch, each with its reason; what can be trained, and which nodes have no
+/// gradient rule; operators by name and how often they occur.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -58,6 +59,8 @@ struct Report {
     head: Option<Head>,
     /// Why there is no head.
     problem: Option<String>,
+    /// What `graft --emit gradients` and `train-step` would train; nothing where there is no head.
+    training: Option<Prospect>,
 }
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
@@ -106,6 +109,7 @@ fn report(file: &ModelFile, host: &Host<'_>, args: &Args) -> Result<Report, Fail
         initializers: host.graph().initializer.len(),
         external_data: external,
         grafted: host.metadata(METADATA).is_some(),
+        training: head.as_ref().map(|head| prospect(host, head)),
         head,
         problem,
     })
@@ -132,6 +136,9 @@ fn text(report: &Report) -> String {
         (None, Some(problem)) => line("logits:", problem),
         (None, None) => {}
     }
+    if let Some(training) = &report.training {
+        training_lines(training, &mut line);
+    }
     if report.functions > 0 {
         line("functions:", &report.functions.to_string());
     }
@@ -152,6 +159,18 @@ fn head_lines(head: &Head, line: &mut dyn FnMut(&str, &str)) {
     let classes = head.classes.map_or_else(|| "not known; give --classes".to_owned(), |n| n.to_string());
     line("classes:", &classes);
     line("batch:", head.batch().unwrap_or("not known"));
+}
+
+fn training_lines(training: &Prospect, line: &mut dyn FnMut(&str, &str)) {
+    if let Some(problem) = &training.problem {
+        line("training:", problem);
+    } else if training.without_rule.is_empty() {
+        let (parameters, elements) = (training.parameters.len(), training.elements);
+        line("training:", &format!("{parameters} parameters, {elements} elements"));
+    } else {
+        line("training:", "these nodes have no gradient rule:");
+        training.without_rule.iter().for_each(|node| line("", node));
+    }
 }
 
 fn place(place: &Place) -> String {
