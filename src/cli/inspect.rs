@@ -10,6 +10,8 @@ use super::output::say;
 use super::{Exit, Failure};
 use crate::graft::{Head, METADATA, Place, Prospect, Wishes, discover, prospect};
 use crate::onnx::Host;
+use crate::train::Manifest;
+use crate::train::manifest::{CarriedRole, KEY, Kind};
 
 /// Show what a graft would find in a classifier
 ///
@@ -56,11 +58,13 @@ struct Report {
     external_data: Vec<String>,
     /// Whether `ibgraph graft` made the file.
     grafted: bool,
+    /// What a training graph takes and gives.
+    training: Option<Manifest>,
     head: Option<Head>,
     /// Why there is no head.
     problem: Option<String>,
-    /// What `graft --emit gradients` and `train-step` would train; nothing where there is no head.
-    training: Option<Prospect>,
+    /// What `graft --emit gradients` and `train-step` would train; nothing where there is no head, or a graft already.
+    trainable: Option<Prospect>,
 }
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
@@ -109,7 +113,11 @@ fn report(file: &ModelFile, host: &Host<'_>, args: &Args) -> Result<Report, Fail
         initializers: host.graph().initializer.len(),
         external_data: external,
         grafted: host.metadata(METADATA).is_some(),
-        training: head.as_ref().map(|head| prospect(host, head)),
+        trainable: head
+            .as_ref()
+            .filter(|_| host.metadata(METADATA).is_none())
+            .map(|head| prospect(host, head)),
+        training: host.metadata(KEY).and_then(|text| Manifest::from_json(text).ok()),
         head,
         problem,
     })
@@ -136,17 +144,30 @@ fn text(report: &Report) -> String {
         (None, Some(problem)) => line("logits:", problem),
         (None, None) => {}
     }
-    if let Some(training) = &report.training {
-        training_lines(training, &mut line);
+    if let Some(prospect) = &report.trainable {
+        prospect_lines(prospect, &mut line);
     }
     if report.functions > 0 {
         line("functions:", &report.functions.to_string());
     }
     line("operators:", &counted(&report.operators));
-    if report.grafted {
+    if let Some(manifest) = &report.training {
+        line("training:", &training(manifest));
+    } else if report.grafted {
         line("graft:", "ibgraph has grafted a loss onto this model");
     }
     out.trim_end().to_owned()
+}
+
+fn training(manifest: &Manifest) -> String {
+    let what = match manifest.kind {
+        Kind::TrainStep => "a training step, for `ibgraph train`",
+        Kind::Gradients => "gradients, for an update by --emit apply",
+        Kind::Apply => "the update of --emit apply",
+    };
+    let count = |role| manifest.carried.iter().filter(|carried| carried.role == role).count();
+    let (parameters, state) = (count(CarriedRole::Parameter), count(CarriedRole::State));
+    format!("{what}: {parameters} parameters, {state} arrays of optimizer state")
 }
 
 fn head_lines(head: &Head, line: &mut dyn FnMut(&str, &str)) {
@@ -161,15 +182,15 @@ fn head_lines(head: &Head, line: &mut dyn FnMut(&str, &str)) {
     line("batch:", head.batch().unwrap_or("not known"));
 }
 
-fn training_lines(training: &Prospect, line: &mut dyn FnMut(&str, &str)) {
-    if let Some(problem) = &training.problem {
-        line("training:", problem);
-    } else if training.without_rule.is_empty() {
-        let (parameters, elements) = (training.parameters.len(), training.elements);
-        line("training:", &format!("{parameters} parameters, {elements} elements"));
+fn prospect_lines(prospect: &Prospect, line: &mut dyn FnMut(&str, &str)) {
+    if let Some(problem) = &prospect.problem {
+        line("trainable:", problem);
+    } else if prospect.without_rule.is_empty() {
+        let (parameters, elements) = (prospect.parameters.len(), prospect.elements);
+        line("trainable:", &format!("{parameters} parameters, {elements} elements"));
     } else {
-        line("training:", "these nodes have no gradient rule:");
-        training.without_rule.iter().for_each(|node| line("", node));
+        line("trainable:", "these nodes have no gradient rule:");
+        prospect.without_rule.iter().for_each(|node| line("", node));
     }
 }
 
