@@ -11,7 +11,7 @@
 //! 6. [`check`]: a model file is compared with the reference on an engine.
 //! 7. [`graft`]: a graph is attached to a user's classifier, whose bytes stay as they are; with [`autodiff`] also the
 //!    backward pass of the whole classifier.
-//! 8. [`bench`]: model files and other programs are measured side by side; [`report`] shows and compares what came out.
+//! 8. [`mod@bench`]: model files and other programs are measured side by side; [`report`] shows and compares what came out.
 //!
 //! A stage imports only earlier stages; [`cli`] stands after all of them, and is the only one that prints, reads the
 //! environment or decides exit codes.
