@@ -180,6 +180,7 @@ def test_what_is_no_step_is_refused(ibgraph, place):
     ok(ibgraph("graft classifier.onnx --emit gradients -o gradients.onnx"))
     ok(ibgraph("graft classifier.onnx --emit apply -o apply.onnx"))
     assert "a training step" in ok(ibgraph("inspect step.onnx"))
+    (place / "counts.json").write_text("[120, 82, 56, 39, 26, 18, 12, 9, 6, 4]")
     np.savez(place / "wrong.npz", x=np.zeros((3, 1, 8, 8), np.float32), labels=np.zeros(4, np.int64))
     for line, words in [
         ("train classifier.onnx --data train.npz --lr 1 -o t.npz", "--emit train-step"),
@@ -195,6 +196,7 @@ def test_what_is_no_step_is_refused(ibgraph, place):
         ("graft classifier.onnx --emit train-step --clip-norm 0 -o t.onnx", "clip norm is 0"),
         ("graft classifier.onnx --emit train-step --freeze nothing* -o t.onnx", "--freeze nothing*"),
         ("graft step.onnx --emit train-step -o t.onnx", "already"),
+        ("graft classifier.onnx --emit train-step -o counts.onnx", "counts.json, which is another file"),
         ("check step.onnx", "--emit loss-grad"),
         ("check apply.onnx", "no loss specification"),
     ]:
