@@ -74,6 +74,32 @@ fn external_data_goes_along_to_another_directory() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn external_data_is_not_copied_through_a_link() {
+    let place = Place::new();
+    let bytes = std::fs::read(data("graft_cases/dynamo_external.onnx")).unwrap();
+    // The same model with its data one directory down, under a name of the same length.
+    let (old, new) = (b"dynamo_external.onnx.data", b"sub/mo_external.onnx.data");
+    let mut moved = bytes;
+    while let Some(at) = moved.windows(old.len()).position(|window| window == old) {
+        moved[at..at + old.len()].copy_from_slice(new);
+    }
+    for directory in ["model/sub", "out", "elsewhere"] {
+        std::fs::create_dir_all(place.path(directory)).unwrap();
+    }
+    std::fs::write(place.path("model/m.onnx"), moved).unwrap();
+    let weights = data("graft_cases/dynamo_external.onnx.data");
+    std::fs::copy(weights, place.path("model/sub/mo_external.onnx.data")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", place.path("out/sub")).unwrap();
+    let text = place.fails("graft model/m.onnx -o out/g.onnx", 2);
+    assert!(text.contains("out/sub is a link"), "{text}");
+    assert_eq!(std::fs::read_dir(place.path("elsewhere")).unwrap().count(), 0);
+    std::fs::remove_file(place.path("out/sub")).unwrap();
+    place.ok("graft model/m.onnx -o out/g.onnx");
+    assert!(place.path("out/sub/mo_external.onnx.data").exists());
+}
+
 #[test]
 fn wrong_use_is_told_plainly() {
     let place = Place::new();
@@ -86,6 +112,10 @@ fn wrong_use_is_told_plainly() {
         (format!("{mlp} --dtype f16"), "the logits `logits` are float32, but --dtype says float16"),
         (format!("{mlp} --outputs logits_grad"), "--outputs goes with --emit loss-grad"),
         (format!("{mlp} --emit loss-grad --explicit-backward"), "--explicit-backward goes with --emit loss"),
+        (
+            format!("{} --explicit-backward", data("graft_cases/opset9.onnx").display()),
+            "needs opset 11, and this model has opset 9; convert it with onnx.version_converter",
+        ),
         (format!("{mlp} --reduction none"), "training needs one number"),
         (format!("{mlp} --feature-input norm"), "have the shape [batch, 32], but the loss takes norms [N]"),
         ("absent.onnx".to_owned(), "cannot read absent.onnx"),

@@ -34,10 +34,15 @@ impl Expected {
     /// # Errors
     /// A message when the reference cannot evaluate it.
     pub fn of(loss: &Loss, case: &Case) -> Result<Self, String> {
+        Self::of_rows(loss, case, (MOST_LOGITS / loss.interface().classes).max(1))
+    }
+
+    /// The same for so many of the first rows, at the most.
+    fn of_rows(loss: &Loss, case: &Case, most: usize) -> Result<Self, String> {
         let classes = loss.interface().classes;
         let mut batch = case.batch(loss);
         let all = batch.labels.len();
-        let rows = (MOST_LOGITS / classes).clamp(1, all.max(1)).min(all);
+        let rows = most.min(all);
         let width = batch.features.len() / all.max(1);
         let scale = divisor(loss, &batch.labels[..rows]) / divisor(loss, &batch.labels);
         batch.labels.truncate(rows);
@@ -144,4 +149,67 @@ fn smallest_q(logits: &[f64], labels: &[i64], classes: usize) -> f64 {
         odds / (1.0 + odds)
     };
     logits.chunks(classes).zip(labels).map(of_row).fold(1.0, f64::min)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{Plan, data};
+    use crate::tensor::TensorData;
+
+    const PLAN: &str =
+        "{name: t, losses: [ib], rows: [6], classes: [7], features: [5], lowerings: [portable]}";
+
+    /// The outputs of the reference, in float32.
+    fn right(expected: &Expected, loss: &Loss) -> Vec<(String, Tensor)> {
+        let output = |name: &String| {
+            let values = expected.evaluation.output(name).unwrap();
+            let shape = if name == "loss" { vec![] } else { vec![6, values.len() / 6] };
+            (name.clone(), Tensor::new(shape, TensorData::F64(values.to_vec())).unwrap().cast(DType::F32))
+        };
+        loss.interface().outputs.iter().map(output).collect()
+    }
+
+    fn problem(change: impl FnOnce(&mut Vec<(String, Tensor)>)) -> Option<String> {
+        let plan = Plan::from_yaml("plan", PLAN).unwrap();
+        let loss = data::loss(&plan.cells[0]).unwrap();
+        let expected = Expected::of(&loss, &data::batch(&plan.cells[0], &loss, 0)).unwrap();
+        let mut outputs = right(&expected, &loss);
+        change(&mut outputs);
+        expected
+            .check(&outputs, crate::check::Tolerance { whole: 1e-6, row: 2e-6, cancelled: 1e-8 })
+            .err()
+            .map(|e| e.1)
+    }
+
+    /// Multiplies one value of an output.
+    fn scale(outputs: &mut [(String, Tensor)], output: usize, at: usize, factor: f64) {
+        let mut values = outputs[output].1.to_f64_vec();
+        values[at] *= factor;
+        let shape = outputs[output].1.shape().to_vec();
+        outputs[output].1 = Tensor::new(shape, TensorData::F64(values)).unwrap().cast(DType::F32);
+    }
+
+    #[test]
+    fn numbers_that_are_right_pass_and_one_that_is_off_does_not() {
+        assert_eq!(problem(|_| ()), None);
+        assert!(problem(|o| scale(o, 0, 0, 1.001)).unwrap().contains("loss is 1.0e-3 off"));
+        assert!(problem(|o| scale(o, 1, 17, 1.01)).unwrap().contains("a row of logits_grad"));
+        assert!(problem(|o| scale(o, 2, 3, f64::NAN)).unwrap().contains("a row of features_grad"));
+        assert!(problem(|o| o[1].1 = Tensor::scalar_f32(1.0)).unwrap().contains("a row of logits_grad"));
+        assert!(problem(Vec::clear).unwrap().contains("there are no outputs"));
+    }
+
+    #[test]
+    fn rows_of_a_large_batch_are_compared_by_what_the_whole_batch_divides_by() {
+        let plan = Plan::from_yaml("plan", PLAN).unwrap();
+        let loss = data::loss(&plan.cells[0]).unwrap();
+        let case = data::batch(&plan.cells[0], &loss, 0);
+        let whole = evaluate(&loss, &case.batch(&loss)).unwrap();
+        let part = Expected::of_rows(&loss, &case, 2).unwrap();
+        let gradient = Tensor::new(vec![6, 7], TensorData::F64(whole.logits_grad)).unwrap();
+        let tolerance = crate::check::Tolerance { whole: 1e-12, row: 1e-12, cancelled: 1e-8 };
+        let found = part.check(&[("logits_grad".to_owned(), gradient)], tolerance).unwrap();
+        assert_eq!((found.rows, found.loss), (2, None));
+    }
 }

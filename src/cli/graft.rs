@@ -95,6 +95,9 @@ Examples:
 
 /// Operator sets whose gradients ONNX Runtime Training 1.19.2 builds.
 const TRAINING_OPSETS: std::ops::RangeInclusive<i64> = 13..=21;
+/// First operator set with sequences, by which a loss for training holds gradients back. Nothing trains an older model, so
+/// that it gets a loss without them.
+const SEQUENCES: i64 = 11;
 /// IR versions that it reads, with initializers apart from inputs.
 const TRAINING_IRS: std::ops::RangeInclusive<i64> = 4..=10;
 
@@ -114,7 +117,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         let opened = Opened { file: &file, host: &host, head: &head, loss: &loss, external: &external };
         return training::run(&args, &opened);
     };
-    let (loss, graph) = lowered(&args, kind, loss)?;
+    let (loss, graph) = lowered(&args, kind, loss, host.opset().unwrap_or(0))?;
     let plan = Plan { loss: &loss, graph: &graph, kind, labels: args.labels.as_deref() };
     let attached = attach(&host, &head, plan).map_err(|error| file.failure(error))?;
     let spliced = splice(&host, &attached.delta).map_err(|error| file.failure(error))?;
@@ -166,7 +169,7 @@ fn loss(args: &Args, file: &ModelFile, head: &Head) -> Result<Loss, Failure> {
 }
 
 /// The graph to attach, and the loss with the outputs that it has.
-fn lowered(args: &Args, kind: Kind, loss: Loss) -> Result<(Loss, Graph), Failure> {
+fn lowered(args: &Args, kind: Kind, loss: Loss, opset: i64) -> Result<(Loss, Graph), Failure> {
     match kind {
         Kind::Loss => {
             if args.loss.outputs().iter().any(|name| name != "loss") {
@@ -174,9 +177,13 @@ fn lowered(args: &Args, kind: Kind, loss: Loss) -> Result<(Loss, Graph), Failure
                     "--outputs goes with --emit loss-grad; --emit loss gives the loss alone",
                 ));
             }
+            let alone = loss.with_outputs(&["loss"]).map_err(Failure::usage)?;
             let lower = if args.explicit_backward { lower::explicit_backward } else { lower::trainable };
-            let graph = lower(&loss).map_err(|error| Failure::usage(format!("--emit loss: {error}")))?;
-            Ok((loss.with_outputs(&["loss"]).map_err(Failure::usage)?, graph))
+            let graph = match lower(&loss) {
+                Ok(_) if opset < SEQUENCES && !args.explicit_backward => lower::portable(&alone),
+                graph => graph.map_err(|error| Failure::usage(format!("--emit loss: {error}")))?,
+            };
+            Ok((alone, graph))
         }
         _ if args.explicit_backward => Err(Failure::usage(format!(
             "--explicit-backward goes with --emit loss; --emit {} has the compiled gradient anyway",

@@ -34,6 +34,7 @@ pub fn copy(from: &Path, target: &Target, references: &[Reference]) -> Result<Ve
             }
             continue;
         }
+        refuse_links(to, &location)?;
         if let Some(parent) = target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(fail)?;
         }
@@ -42,6 +43,21 @@ pub fn copy(from: &Path, target: &Target, references: &[Reference]) -> Result<Ve
         copied.push(location);
     }
     Ok(copied)
+}
+
+/// Refuses a location whose directories lead out of `to` by a link.
+fn refuse_links(to: &Path, location: &str) -> Result<(), Failure> {
+    let mut path = to.to_owned();
+    for part in location.split('/') {
+        path.push(part);
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
+            return Err(Failure::usage(format!(
+                "cannot copy {location}: {} is a link, which could lead anywhere; write to another directory",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn is_same_directory(a: &Path, b: &Path) -> bool {
