@@ -1,7 +1,7 @@
 //! A loss on a user's classifier.
 //!
 //! Stands after the compiler and the ONNX boundary: what is made here is a [`crate::onnx::Delta`], which
-//! [`crate::onnx::splice`] puts into the classifier's bytes. Invariant: a name that the classifier has is never given
+//! [`crate::onnx::splice()`] puts into the classifier's bytes. Invariant: a name that the classifier has is never given
 //! to anything else.
 
 mod attach;

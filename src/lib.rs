@@ -10,7 +10,7 @@
 //! 5. [`runtime`]: engines that run model files: ONNX Runtime, loaded at run time, and one that is built in.
 //! 6. [`check`]: a model file is compared with the reference on an engine.
 //! 7. [`graft`]: a graph is attached to a user's classifier, whose bytes stay as they are.
-//! 8. [`bench`]: model files and other programs are measured side by side; [`report`] shows and compares what came out.
+//! 8. [`mod@bench`]: model files and other programs are measured side by side; [`report`] shows and compares what came out.
 //!
 //! A stage imports only earlier stages; [`cli`] stands after all of them, and is the only one that prints, reads the
 //! environment or decides exit codes.

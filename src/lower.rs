@@ -23,14 +23,14 @@ use fused::Fused;
 /// The ways to lower a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Lowering {
-    /// Forward and backward in the margin form: see [`portable`].
+    /// Forward and backward in the margin form: see [`portable()`].
     #[default]
     Portable,
     /// One node of the operator library, with the portable lowering as its body: see [`fused()`].
     Fused,
-    /// Op by op as published, with the backward that follows op by op: see [`direct`].
+    /// Op by op as published, with the backward that follows op by op: see [`direct()`].
     Direct,
-    /// Forward alone, for ONNX Runtime Training to differentiate: see [`trainable`].
+    /// Forward alone, for ONNX Runtime Training to differentiate: see [`trainable()`].
     Trainable,
     /// Forward for ONNX Runtime Training, with the compiled backward inside: see [`explicit_backward`].
     ExplicitBackward,
@@ -65,7 +65,7 @@ pub fn trainable(loss: &Loss) -> Result<Graph, TrainableError> {
 /// are sure, and with nothing in it to differentiate but two products.
 ///
 /// # Errors
-/// As [`trainable`].
+/// As [`trainable()`].
 pub fn explicit_backward(loss: &Loss) -> Result<Graph, TrainableError> {
     trainable::explicit(loss)
 }

@@ -1,7 +1,7 @@
 //! The attribute of a node: which loss it computes.
 //!
 //! Text of lines, so that a viewer shows it as it is: a header, what the inputs and outputs are, options, and the row
-//! program, one step a line. `ibgraph` writes it; see [`parse`] for reading it. Invariant: a [`Descriptor`] is
+//! program, one step a line. `ibgraph` writes it; see [`parse()`] for reading it. Invariant: a [`Descriptor`] is
 //! consistent. Every step uses earlier ones only, and every root is a step, so that running it needs no checks.
 
 mod parse;

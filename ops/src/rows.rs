@@ -1,7 +1,7 @@
 //! Passes over a part of a row.
 //!
-//! Each works on arrays of [`LANES`] elements, which the compiler keeps in vector registers. Sums are added up in lanes
-//! over at most [`GROUP`] arrays, and from there in float64, so that long rows lose no digits.
+//! Each works on arrays of `LANES` elements, which the compiler keeps in vector registers. Sums are added up in lanes
+//! over at most `GROUP` arrays, and from there in float64, so that long rows lose no digits.
 
 use crate::math::Real;
 

@@ -175,6 +175,6 @@ fn head_lines(head: &Head, line: &mut dyn FnMut(&str, &str)) {
 fn place(place: &Place) -> String {
     let shape =
         place.shape.as_ref().map_or_else(|| "of unknown rank".to_owned(), |s| format!("[{}]", s.join(", ")));
-    let dtype = place.dtype.map_or_else(|| "type not known ".to_owned(), |dtype| dtype.to_string());
+    let dtype = place.dtype.map_or_else(|| "type not known, ".to_owned(), |dtype| dtype.to_string());
     format!("{} {dtype}{shape}: {}", place.name, place.why)
 }

@@ -123,7 +123,7 @@ pub enum AttachError {
     Metadata(#[from] MetadataError),
 }
 
-/// Attaches a loss to what [`super::discover`] found.
+/// Attaches a loss to what [`super::discover()`] found.
 ///
 /// # Errors
 /// Models whose operator set cannot express the loss, and values that are not what the loss takes.
@@ -212,7 +212,7 @@ fn additions(
     }
 }
 
-/// What was added, for people, for programs that drive the model, and for [`super::extract`].
+/// What was added, for people, for programs that drive the model, and for [`super::extract()`].
 fn description(
     plan: Plan<'_>,
     graph: &GraphProto,

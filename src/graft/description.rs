@@ -11,7 +11,7 @@ pub const FORMAT: u32 = 1;
 /// The JSON text under [`METADATA`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Description {
-    /// See [`FORMAT`].
+    /// Version of this form.
     pub format: u32,
     /// Name of the [`super::Kind`].
     pub emit: String,

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::flow::{Extent, Flow};
+use super::flow::{Extent, Flow, Known};
 use crate::loss::expr::suggest;
 use crate::onnx::Host;
 use crate::tensor::DType;
@@ -113,16 +113,16 @@ pub fn discover(host: &Host<'_>, wishes: Wishes<'_>) -> Result<Head, DiscoverErr
     let features = match wishes.features {
         Some(name) => {
             check_name(&flow, "--features", name)?;
-            Ok((name.to_owned(), "as named with --features".to_owned()))
+            Ok((name.to_owned(), "as named with --features".to_owned(), Known::default()))
         }
         None => found_features(&flow, &logits),
     };
-    let logits = place(&flow, "logits", logits, why)?;
+    let logits = place(&flow, "logits", (logits, why, Known::default()))?;
     if logits.shape.as_ref().is_some_and(|shape| shape.len() != 2) {
         return Err(shape_error("logits", &logits, "[N, C]"));
     }
     let (features, no_features) = match features {
-        Ok((name, why)) => (Some(place(&flow, "features", name, why)?), None),
+        Ok(found) => (Some(place(&flow, "features", found)?), None),
         Err(why) => (None, Some(why)),
     };
     let classes = match flow.known(&logits.name).extent(1) {
@@ -176,17 +176,24 @@ fn found_logits(host: &Host<'_>, flow: &Flow<'_>) -> Result<(String, String), Di
 }
 
 /// The data input of the layer that makes `logits`, also where a cast or a reshape stands between.
-fn found_features(flow: &Flow<'_>, logits: &str) -> Result<(String, String), String> {
+fn found_features(flow: &Flow<'_>, logits: &str) -> Result<(String, String, Known), String> {
     let made_by = walk(flow, logits).filter(|candidate| candidate.layer);
-    let layer = made_by.and_then(|candidate| linear(flow, candidate.value));
-    layer.map_or_else(
-        || Err(format!("`{logits}` is not made by a linear layer (Gemm, or MatMul with or without Add)")),
-        |layer| Ok((layer.data.to_owned(), format!("the data input of {}", layer.label))),
-    )
+    let Some((output, layer)) = made_by.and_then(|c| Some((c.value, linear(flow, c.value)?))) else {
+        return Err(format!(
+            "`{logits}` is not made by a linear layer (Gemm, or MatMul with or without Add)"
+        ));
+    };
+    let told = layer.data_type(flow, &flow.known(output));
+    Ok((layer.data.to_owned(), format!("the data input of {}", layer.label), told))
 }
 
-fn place(flow: &Flow<'_>, role: &'static str, name: String, why: String) -> Result<Place, DiscoverError> {
-    let known = flow.known(&name);
+/// A value with its type; `told` has what is known of it beside.
+fn place(
+    flow: &Flow<'_>,
+    role: &'static str,
+    (name, why, told): (String, String, Known),
+) -> Result<Place, DiscoverError> {
+    let known = flow.known(&name).completed(told);
     let dtype = known.element.map(|code| match DType::from_onnx_code(code) {
         Some(dtype @ (DType::F32 | DType::F64 | DType::F16 | DType::BF16)) => Ok(dtype),
         _ => Err(DiscoverError::ElementType { role, name: name.clone(), code }),

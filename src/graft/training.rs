@@ -82,7 +82,7 @@ pub enum TrainingError {
     Interface(#[from] InterfaceError),
 }
 
-/// Adds the backward pass, and the optimizer where there is a recipe, to what [`super::discover`] found.
+/// Adds the backward pass, and the optimizer where there is a recipe, to what [`super::discover()`] found.
 ///
 /// # Errors
 /// Classifiers with an operator between a parameter and the loss that has no gradient rule, and losses that do not fit.

@@ -1,7 +1,7 @@
 //! A model that is read but never written back: its structure decoded, its bytes left where they are.
 //!
 //! What others build on a user's model (a grafted loss, a backward pass, new parameter values) is added to the bytes by
-//! [`super::splice`]. Invariant: every value that a node reads is made exactly once, and before it is read.
+//! [`super::splice()`]. Invariant: every value that a node reads is made exactly once, and before it is read.
 
 use std::ops::Range;
 

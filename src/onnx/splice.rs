@@ -1,6 +1,6 @@
 //! Additions to a model as insertions into its bytes.
 //!
-//! Stands beside [`super::write`], which makes whole files. The user's bytes are never encoded again, so whatever they
+//! Stands beside [`super::write()`], which makes whole files. The user's bytes are never encoded again, so whatever they
 //! hold survives: unknown fields, order, external data, 2 GiB of weights. Two insertions go into the graph's field, one
 //! after the file's last byte; besides, only the length of the graph's field changes. Invariant: taking the insertions
 //! out and putting the old length back gives every original byte.

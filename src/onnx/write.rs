@@ -35,7 +35,7 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, SpellErro
 /// The message of a model file.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn model(graph: &Graph, options: &WriteOptions) -> Result<ModelProto, SpellError> {
     Ok(ModelProto {
         ir_version: Some(options.versions.ir()),

@@ -115,6 +115,19 @@ fn half_types_and_static_batches_are_seen() {
 }
 
 #[test]
+fn the_layer_tells_the_type_of_features_that_nothing_else_declares() {
+    let mut transposed = node("Gemm", &["h", "v"], "z");
+    transposed.attribute = vec![crate::onnx::attributes::integer("transB", 1)];
+    for layer in [node("Gemm", &["h", "w"], "z"), node("MatMul", &["h", "w"], "z"), transposed] {
+        let mut graph = graph(&[node("TopK", &["x"], "h"), layer], &[z()]);
+        graph.initializer.push(stored("v", F32, &[3, 5]));
+        let features = found(graph).unwrap().features.unwrap();
+        assert_eq!(features.dtype, Some(DType::F32));
+        assert_eq!(features.shape, Some(vec!["n".to_owned(), "5".to_owned()]));
+    }
+}
+
+#[test]
 fn what_is_no_classifier_is_told() {
     let sequence = graph(&[node("MatMul", &["s", "w"], "z")], &[port("z", F32, &["n", "7", "3"])]);
     let with_input = |mut graph: GraphProto| {

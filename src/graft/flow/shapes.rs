@@ -39,7 +39,7 @@ impl Known {
     }
 
     /// This, with what only `other` knows. Where both know something, this stands.
-    fn completed(mut self, other: Known) -> Known {
+    pub fn completed(mut self, other: Known) -> Known {
         self.element = self.element.or(other.element);
         self.shape = match (self.shape, other.shape) {
             (Some(mine), Some(others)) if mine.len() == others.len() => {

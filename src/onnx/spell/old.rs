@@ -152,7 +152,7 @@ impl Speller<'_> {
         ]
     }
 
-    /// data[i, index[i]] as the sum over j of (data[i, j] where j = index[i], else 0), for one index a row.
+    /// `data[i, index[i]]` as the sum over j of (`data[i, j]` where `j = index[i]`, else 0), for one index a row.
     fn gather_elements(
         &mut self,
         node: &Node,
