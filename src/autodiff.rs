@@ -145,11 +145,17 @@ impl<'a> Sweep<'a> {
                     }
                 }
             }
-            Err(why) => self.missing.push(NoRule {
-                node: self.label(node.output()),
-                operator: node.op.name().to_owned(),
-                why,
-            }),
+            Err(why) => self.give_up(node, &needed, why),
+        }
+    }
+
+    /// Notes a node without a rule. Its inputs stand for their gradients, whose types they have, so that the nodes before
+    /// it are looked at too; what comes out is thrown away.
+    fn give_up(&mut self, node: &Node, needed: &[bool], why: String) {
+        let label = self.label(node.output());
+        self.missing.push(NoRule { node: label, operator: node.op.name().to_owned(), why });
+        for (id, _) in node.inputs.iter().zip(needed).filter(|(_, needed)| **needed) {
+            self.add(*id, *id);
         }
     }
 

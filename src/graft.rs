@@ -19,4 +19,4 @@ pub use description::{Description, METADATA};
 pub use discover::{DiscoverError, Head, Place, Wishes, discover};
 pub use extract::{ExtractError, extract};
 pub use names::Names;
-pub use training::{Selection, Training, TrainingError, TrainingPlan, training};
+pub use training::{Prospect, Selection, Training, TrainingError, TrainingPlan, prospect, training};

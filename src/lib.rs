@@ -9,7 +9,8 @@
 //! 4. [`onnx`]: a graph becomes the bytes of a model file. [`artifact`] runs steps 2 to 4, and opens such files.
 //! 5. [`runtime`]: engines that run model files: ONNX Runtime, loaded at run time, and one that is built in.
 //! 6. [`check`]: a model file is compared with the reference on an engine.
-//! 7. [`graft`]: a graph is attached to a user's classifier, whose bytes stay as they are.
+//! 7. [`graft`]: a graph is attached to a user's classifier, whose bytes stay as they are; with [`autodiff`] also the
+//!    backward pass of the whole classifier.
 //! 8. [`mod@bench`]: model files and other programs are measured side by side; [`report`] shows and compares what came out.
 //!
 //! A stage imports only earlier stages; [`cli`] stands after all of them, and is the only one that prints, reads the

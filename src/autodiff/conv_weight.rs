@@ -1,7 +1,7 @@
 //! Gradient of a convolution's weight: dW[o, c, k] = Σ over samples n and positions p of g[n, o, p] · x[n, c, p·s + k·d],
 //! with stride s and dilation d.
 //!
-//! Three forms, chosen by what ONNX Runtime's CPU provider runs fastest (`ci/conv-weight` measures them): a product of
+//! Three forms, chosen by what ONNX Runtime's CPU provider runs fastest (`benches/conv_weight.py` measures them): a product of
 //! matrices for every element of the window, a sum of products for every element where channels do not mix, and a
 //! convolution for what is left.
 

@@ -8,14 +8,15 @@ use serde::Serialize;
 use super::model::ModelFile;
 use super::output::say;
 use super::{Exit, Failure};
-use crate::graft::{Head, METADATA, Place, Wishes, discover};
+use crate::graft::{Head, METADATA, Place, Prospect, Wishes, discover, prospect};
 use crate::onnx::Host;
 use crate::train::Manifest;
 use crate::train::manifest::{CarriedRole, KEY, Kind};
 
 /// Show what a graft would find in a classifier
 ///
-/// Logits, features, number of classes and batch, each with its reason; operators by name and how often they occur.
+/// Logits, features, number of classes and batch, each with its reason; what can be trained, and which nodes have no
+/// gradient rule; operators by name and how often they occur.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -62,6 +63,8 @@ struct Report {
     head: Option<Head>,
     /// Why there is no head.
     problem: Option<String>,
+    /// What `graft --emit gradients` and `train-step` would train; nothing where there is no head, or a graft already.
+    trainable: Option<Prospect>,
 }
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
@@ -110,6 +113,10 @@ fn report(file: &ModelFile, host: &Host<'_>, args: &Args) -> Result<Report, Fail
         initializers: host.graph().initializer.len(),
         external_data: external,
         grafted: host.metadata(METADATA).is_some(),
+        trainable: head
+            .as_ref()
+            .filter(|_| host.metadata(METADATA).is_none())
+            .map(|head| prospect(host, head)),
         training: host.metadata(KEY).and_then(|text| Manifest::from_json(text).ok()),
         head,
         problem,
@@ -136,6 +143,9 @@ fn text(report: &Report) -> String {
         (Some(head), _) => head_lines(head, &mut line),
         (None, Some(problem)) => line("logits:", problem),
         (None, None) => {}
+    }
+    if let Some(prospect) = &report.trainable {
+        prospect_lines(prospect, &mut line);
     }
     if report.functions > 0 {
         line("functions:", &report.functions.to_string());
@@ -170,6 +180,18 @@ fn head_lines(head: &Head, line: &mut dyn FnMut(&str, &str)) {
     let classes = head.classes.map_or_else(|| "not known; give --classes".to_owned(), |n| n.to_string());
     line("classes:", &classes);
     line("batch:", head.batch().unwrap_or("not known"));
+}
+
+fn prospect_lines(prospect: &Prospect, line: &mut dyn FnMut(&str, &str)) {
+    if let Some(problem) = &prospect.problem {
+        line("trainable:", problem);
+    } else if prospect.without_rule.is_empty() {
+        let (parameters, elements) = (prospect.parameters.len(), prospect.elements);
+        line("trainable:", &format!("{parameters} parameters, {elements} elements"));
+    } else {
+        line("trainable:", "these nodes have no gradient rule:");
+        prospect.without_rule.iter().for_each(|node| line("", node));
+    }
 }
 
 fn place(place: &Place) -> String {

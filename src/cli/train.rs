@@ -78,7 +78,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let data = dataset(&args.data, &manifest)?;
     let settings = args.settings.settings(&manifest, &data)?;
     let state = start(&args, &file, &host, &manifest)?;
-    let validation = args.validate.open(&file, &host, &manifest)?;
+    let validation = args.validate.open(&file, &host, &manifest, &args.engine)?;
     let engine = args.engine.open_for_training(Some(file.directory()))?;
     let mut session = engine.load(host.bytes())?;
     let stop = interruption()?;
@@ -132,7 +132,7 @@ struct Loop<'a> {
     args: &'a Args,
     settings: &'a Settings,
     data: &'a Dataset,
-    validation: &'a Option<Validation<'a>>,
+    validation: &'a Option<Validation>,
     stop: Arc<AtomicBool>,
 }
 

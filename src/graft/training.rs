@@ -27,10 +27,12 @@ use crate::train::{Recipe, loss_scale};
 mod additions;
 mod glob;
 mod parameters;
+mod prospect;
 
 use additions::Additions;
 pub use parameters::Selection;
 use parameters::{Chosen, Settled, statistics};
+pub use prospect::{Prospect, prospect};
 
 /// What is to be trained, and how.
 #[derive(Debug, Clone, Copy)]

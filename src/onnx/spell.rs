@@ -129,8 +129,10 @@ impl Speller<'_> {
             | Op::Range => {}
             Op::Shape(0, end) if *end == self.graph.value(node.inputs[0]).ty.rank() => {}
             Op::Pad(pad) => {
-                self.pad(pad, self.graph.value(node.inputs[0]).ty.dtype, &mut input);
-                attribute.push(text("mode", &pad.mode));
+                attribute = self.pad(pad, self.graph.value(node.inputs[0]).ty.dtype, &mut input);
+            }
+            Op::Gemm(gemm) => {
+                attribute = self.gemm(*gemm, self.graph.value(node.inputs[0]).ty.dtype, &mut input);
             }
             layer => attribute = self.layer(layer, &mut input)?,
         }

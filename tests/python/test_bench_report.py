@@ -15,8 +15,8 @@ PLAN = """\
 name: page
 title: A page for a test
 losses: [ib]
-rows: [8, 32]
-classes: [10, 50]
+rows: [2, 4]
+classes: [10, 100000]
 features: [4]
 threads: [1]
 lowerings: [direct, portable]
@@ -70,6 +70,7 @@ def test_the_page_draws_every_figure(results, tmp_path, width):
     for arm in ("direct", "portable", "copy"):
         assert body.count(f'data-arm="{arm}"') == 3, arm
     assert body.count('class="band"') == 9
+    assert ">100k</text>" in body, "a tick of the axis of classes"
     assert "no Python with PyTorch was named" in body
     median = next(arm["cold"]["summary"]["median"] for arm in arms if arm["arm"] == "portable")
     assert shown(median) in body

@@ -180,6 +180,7 @@ def test_what_is_no_step_is_refused(ibgraph, place):
     ok(ibgraph("graft classifier.onnx --emit gradients -o gradients.onnx"))
     ok(ibgraph("graft classifier.onnx --emit apply -o apply.onnx"))
     assert "a training step" in ok(ibgraph("inspect step.onnx"))
+    (place / "counts.json").write_text("[120, 82, 56, 39, 26, 18, 12, 9, 6, 4]")
     np.savez(place / "wrong.npz", x=np.zeros((3, 1, 8, 8), np.float32), labels=np.zeros(4, np.int64))
     for line, words in [
         ("train classifier.onnx --data train.npz --lr 1 -o t.npz", "--emit train-step"),
@@ -195,6 +196,7 @@ def test_what_is_no_step_is_refused(ibgraph, place):
         ("graft classifier.onnx --emit train-step --clip-norm 0 -o t.onnx", "clip norm is 0"),
         ("graft classifier.onnx --emit train-step --freeze nothing* -o t.onnx", "--freeze nothing*"),
         ("graft step.onnx --emit train-step -o t.onnx", "already"),
+        ("graft classifier.onnx --emit train-step -o counts.onnx", "counts.json, which is another file"),
         ("check step.onnx", "--emit loss-grad"),
         ("check apply.onnx", "no loss specification"),
     ]:
@@ -223,3 +225,110 @@ def test_two_processes_end_where_one_does(ibgraph, place, optimizer):
         assert np.abs(value - two[name]).max() <= SAME_PARAMETERS, name
     moved = [np.abs(one[name] - value).max() for name, value in initial.items()]
     assert min(moved) > 100 * SAME_PARAMETERS, "what did not move proves nothing"
+
+
+CNN = ROOT / "tests/data/classifiers/cnn"
+
+
+@pytest.fixture
+def cnn(place):
+    """A classifier with BatchNormalization, exported in training mode, and six samples for it."""
+    (place / "cnn.onnx").write_bytes((CNN / "model.onnx").read_bytes())
+    x, labels = (
+        numpy_helper.to_array(onnx.load_tensor(CNN / f"test_data_set_0/input_{k}.pb")) for k in range(2)
+    )
+    np.savez(place / "six.npz", x=x, labels=labels)
+    return onnx.load(place / "cnn.onnx"), x
+
+
+def test_running_statistics_are_carried_like_parameters(ibgraph, place, cnn):
+    model, x = cnn
+    layers = [node for node in model.graph.node if node.op_type == "BatchNormalization"]
+    successors = {node.input[k]: node.output[k - 2] for node in layers for k in (3, 4)}
+    assert len(successors) >= 4
+    # What ONNX Runtime itself makes of the classifier's statistics in one run.
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in successors.values())
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    expected = dict(zip(successors, session.run(list(successors.values()), {"x": x})))
+    ok(ibgraph("graft cnn.onnx --emit train-step --optimizer sgd -o step.onnx"))
+    ok(ibgraph("train step.onnx --data six.npz --epochs 1 --batch 6 --lr 1e-6 -o trained.npz"))
+    trained, initial = arrays(place / "trained.npz"), {t.name: t for t in model.graph.initializer}
+    for name, value in expected.items():
+        assert np.allclose(trained[name], value, rtol=1e-5, atol=1e-7), name
+        assert not np.allclose(trained[name], numpy_helper.to_array(initial[name])), name
+    ok(ibgraph("export cnn.onnx trained.npz -o trained.onnx"))
+    exported = {t.name: numpy_helper.to_array(t) for t in onnx.load(place / "trained.onnx").graph.initializer}
+    assert all(np.array_equal(exported[name], trained[name]) for name in expected)
+
+
+def test_a_classifier_in_training_mode_is_measured_in_another_mode_only(ibgraph, place, cnn):
+    model, _ = cnn
+    ok(ibgraph("graft cnn.onnx --emit train-step --optimizer sgd -o step.onnx"))
+    run = "train step.onnx --data six.npz --epochs 1 --batch 6 --lr 1e-6 --validation six.npz -o trained.npz"
+    failed = ibgraph(run)
+    assert failed.returncode == 2 and b"--classifier" in failed.stderr, failed
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization":
+            del node.output[1:]
+            kept = [attribute for attribute in node.attribute if attribute.name != "training_mode"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    onnx.save(model, place / "inference.onnx")
+    text = ok(ibgraph(f"{run} --classifier inference.onnx"))
+    ok(ibgraph("export inference.onnx trained.npz -o trained.onnx"))
+    with np.load(place / "six.npz") as six:
+        session = onnxruntime.InferenceSession(place / "trained.onnx")
+        right = np.mean(session.run(["logits"], {"x": six["x"]})[0].argmax(1) == six["labels"])
+    assert f"all samples {100 * right:8.2f} %" in text, (right, text)
+
+
+def test_a_half_precision_classifier_trains_with_a_loss_scale(ibgraph, place):
+    random = np.random.default_rng(0)
+    halves = {
+        "first": random.normal(0, 0.15, (64, 32)),
+        "bias": np.zeros(32),
+        "last": random.normal(0, 0.15, (32, 10)),
+    }
+    helper = onnx.helper
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["x", "first", "bias"], ["hidden"]),
+            helper.make_node("Relu", ["hidden"], ["features"]),
+            helper.make_node("MatMul", ["features", "last"], ["logits"]),
+        ],
+        "half",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT16, ["batch", 64])],
+        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT16, ["batch", 10])],
+        [numpy_helper.from_array(value.astype(np.float16), name) for name, value in halves.items()],
+    )
+    onnx.save(
+        helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 18)]), place / "half.onnx"
+    )
+    with np.load(place / "train.npz") as train:
+        np.savez(place / "flat.npz", x=train["x"].reshape(-1, 64), labels=train["labels"])
+    ok(ibgraph("graft half.onnx cross-entropy --emit train-step --optimizer adamw --loss-scale -o step.onnx"))
+    ok(
+        ibgraph(
+            "train step.onnx --data flat.npz --epochs 12 --batch 32 --lr 1e-2 --validation flat.npz "
+            "-o trained.npz --json run.json"
+        )
+    )
+    epochs = json.loads((place / "run.json").read_text())["epochs"]
+    assert epochs[-1]["loss"] < epochs[0]["loss"] / 4 and epochs[-1]["accuracy"] > 0.9, epochs
+    trained = arrays(place / "trained.npz")
+    for name in halves:
+        assert trained[name].dtype == np.float16 and trained[f"{name}_master"].dtype == np.float32
+        assert np.array_equal(trained[name], trained[f"{name}_master"].astype(np.float16)), name
+
+
+def test_the_comparison_of_losses_on_the_digits_runs(tmp_path):
+    script = ROOT / "examples/digits/compare.py"
+    program = required("IBGRAPH_BIN", "the built ibgraph program")
+    environment = {**os.environ, "ORT_DYLIB_PATH": required("IBGRAPH_TEST_ORT", "an ONNX Runtime library")}
+    words = [sys.executable, script, "--seeds", "1", "--epochs", "8", "--ibgraph", program]
+    ok(subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, timeout=300))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert len(results) == 4
+    # The four largest classes are learnt within eight epochs by every loss.
+    for name, runs in results.items():
+        assert np.mean(runs[0][:4]) > 0.7, (name, runs)

@@ -158,6 +158,7 @@ pub fn run(args: &Args, opened: &Opened<'_>) -> Result<Exit, Failure> {
     let beside = beside(&args.output);
     if let Some(beside) = &beside {
         opened.file.guard(&Target::File(beside.clone()), opened.external)?;
+        keep_others(beside)?;
     }
     let (manifest, size, copied) = if args.emit == Emit::Apply {
         let (bytes, manifest) = apply_graph(&made, &recipe, &selection)?;
@@ -182,6 +183,19 @@ fn beside(output: &Target) -> Option<PathBuf> {
         Target::Stdout => None,
         Target::File(path) => Some(path.with_extension("json")),
     }
+}
+
+/// Refuses to write the manifest over a file that is none, such as a user's `counts.json`.
+fn keep_others(beside: &Path) -> Result<(), Failure> {
+    let Ok(bytes) = std::fs::read(beside) else { return Ok(()) };
+    let is_ours = std::str::from_utf8(&bytes).is_ok_and(|text| Manifest::from_json(text).is_ok());
+    if is_ours {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the manifest would be written over {}, which is another file; give -o another name",
+        beside.display()
+    )))
 }
 
 /// The update of the parameters whose gradients `made` computes.

@@ -1,10 +1,13 @@
 //! Accuracy on samples that are not trained on.
 
+use std::cell::RefCell;
+
 use crate::cli::Failure;
 use crate::cli::check::EngineArgs;
 use crate::cli::model::ModelFile;
 use crate::cli::state::read_npz;
 use crate::onnx::Host;
+use crate::runtime::Session;
 use crate::tensor::Tensor;
 use crate::train::Manifest;
 use crate::train::data::Dataset;
@@ -26,27 +29,28 @@ pub struct ValidateArgs {
 }
 
 /// A model that takes the trained parameters, and samples.
-pub struct Validation<'a> {
+pub struct Validation {
     data: Dataset,
-    model: Model<'a>,
+    model: Model,
     directory: std::path::PathBuf,
     logits: String,
 }
 
-enum Model<'a> {
+enum Model {
     /// The parameters are put into its bytes.
     Classifier(ModelFile),
     /// The parameters, and inputs that change nothing, are given to it.
-    Step { bytes: &'a [u8], fixed: Vec<(String, Tensor)> },
+    Step { session: RefCell<Box<dyn Session>>, fixed: Vec<(String, Tensor)> },
 }
 
 impl ValidateArgs {
-    pub fn open<'a>(
+    pub fn open(
         &self,
-        step: &'a ModelFile,
-        host: &Host<'a>,
+        step: &ModelFile,
+        host: &Host<'_>,
         manifest: &Manifest,
-    ) -> Result<Option<Validation<'a>>, Failure> {
+        engine: &EngineArgs,
+    ) -> Result<Option<Validation>, Failure> {
         let Some(path) = &self.validation else { return Ok(None) };
         let data = Dataset::new(&read_npz(path)?.arrays, manifest)
             .map_err(|error| Failure::usage(format!("{path}: {error}")))?;
@@ -62,14 +66,14 @@ impl ValidateArgs {
             return Ok(Some(Validation { data, model: Model::Classifier(file), directory, logits }));
         }
         refuse_training_mode(step, host, manifest)?;
-        let model = Model::Step { bytes: host.bytes(), fixed: fixed(manifest) };
+        let session = engine.open_for_training(Some(step.directory()))?.load(host.bytes())?;
+        let model = Model::Step { session: RefCell::new(session), fixed: fixed(manifest) };
         Ok(Some(Validation { data, model, directory: step.directory(), logits }))
     }
 }
 
-impl Validation<'_> {
+impl Validation {
     pub fn accuracy(&self, state: &State, engine: &EngineArgs, batch: usize) -> Result<Accuracy, Failure> {
-        let engine = engine.open_for_training(Some(self.directory.clone()))?;
         let measured = match &self.model {
             Model::Classifier(file) => {
                 let host = file.host()?;
@@ -77,11 +81,12 @@ impl Validation<'_> {
                     |name: &str| host.graph().initializer.iter().any(|t| t.name.as_deref() == Some(name));
                 let values = state.classifier_values(has).map_err(Failure::usage)?;
                 let bytes = replace(host.bytes(), &values).map_err(|error| file.failure(error))?;
+                let engine = engine.open_for_training(Some(self.directory.clone()))?;
                 let mut session = engine.load(&bytes)?;
                 accuracy(session.as_mut(), &self.data, batch, &self.logits, &[], false)
             }
-            Model::Step { bytes, fixed } => {
-                let mut session = engine.load(bytes)?;
+            Model::Step { session, fixed } => {
+                let mut session = session.borrow_mut();
                 let carried = state.values.iter().map(|(name, value)| (name.clone(), value.clone()));
                 let more: Vec<(String, Tensor)> = fixed.iter().cloned().chain(carried).collect();
                 accuracy(session.as_mut(), &self.data, batch, &self.logits, &more, true)

@@ -4,8 +4,8 @@ use super::super::attributes::{float, integer, integers, tensor, text};
 use super::super::messages::AttributeProto;
 use super::super::write::tensor_proto;
 use super::{SpellError, Speller};
-use crate::graph::{Activation, Op, Pad, Pool, SliceAxis, Window};
-use crate::tensor::{DType, Tensor, TensorData};
+use crate::graph::{Activation, Gemm, Op, Pad, Pool, SliceAxis, Window};
+use crate::tensor::{DType, Tensor};
 
 /// First operator set with Gelu.
 const GELU: i64 = 20;
@@ -13,6 +13,10 @@ const GELU: i64 = 20;
 const HARD_SWISH: i64 = 14;
 /// First operator set in which a shape can be taken in part.
 const PARTIAL_SHAPE: i64 = 15;
+/// First operator set in which a slice is given by inputs.
+const SLICE_INPUTS: i64 = 10;
+/// First operator set in which Gemm's third matrix is optional, and a pad is given by inputs.
+const OPTIONAL_INPUTS: i64 = 11;
 /// First operator set with LayerNormalization.
 const LAYER_NORM: i64 = 17;
 
@@ -25,12 +29,6 @@ impl Speller<'_> {
     ) -> Result<Vec<AttributeProto>, SpellError> {
         Ok(match op {
             Op::Activation(activation) => self.activation(*activation)?,
-            Op::Gemm(gemm) => vec![
-                float("alpha", gemm.alpha.get()),
-                float("beta", gemm.beta.get()),
-                integer("transA", i64::from(gemm.trans_a)),
-                integer("transB", i64::from(gemm.trans_b)),
-            ],
             Op::Conv(conv) => sliding(&conv.window, Some(conv.group)),
             Op::ConvTranspose(conv, extra) => {
                 let mut attributes = sliding(&conv.window, Some(conv.group));
@@ -69,10 +67,7 @@ impl Speller<'_> {
                 input.push(self.integers(&name, &signed(extents)));
                 vec![integer("axis", *axis as i64)]
             }
-            Op::Slice(parts) => {
-                self.slice(parts, input);
-                Vec::new()
-            }
+            Op::Slice(parts) => self.slice(parts, input)?,
             Op::Dropout(dropout) => dropout.seed.map(|seed| integer("seed", seed)).into_iter().collect(),
             Op::Shape(start, end) if self.opset >= PARTIAL_SHAPE => {
                 vec![integer("start", *start as i64), integer("end", *end as i64)]
@@ -97,26 +92,59 @@ impl Speller<'_> {
         })
     }
 
-    fn slice(&mut self, parts: &[SliceAxis], input: &mut Vec<String>) {
+    fn slice(
+        &mut self,
+        parts: &[SliceAxis],
+        input: &mut Vec<String>,
+    ) -> Result<Vec<AttributeProto>, SpellError> {
         let starts: Vec<i64> = parts.iter().map(|p| p.start).collect();
         let ends: Vec<i64> = parts.iter().map(|p| p.end).collect();
         let axes: Vec<i64> = parts.iter().map(|p| p.axis as i64).collect();
         let steps: Vec<i64> = parts.iter().map(|p| p.step).collect();
+        if self.opset < SLICE_INPUTS {
+            if steps.iter().any(|step| *step != 1) {
+                return Err(self.too_old("Slice in steps", SLICE_INPUTS));
+            }
+            return Ok(vec![integers("starts", &starts), integers("ends", &ends), integers("axes", &axes)]);
+        }
         for (name, values) in [("starts", starts), ("ends", ends), ("axes", axes), ("steps", steps)] {
             input.push(self.integers(name, &values));
         }
+        Ok(Vec::new())
     }
 
     /// The pads, and their value in the type of what is padded.
-    pub(super) fn pad(&mut self, pad: &Pad, dtype: DType, input: &mut Vec<String>) {
+    pub(super) fn pad(&mut self, pad: &Pad, dtype: DType, input: &mut Vec<String>) -> Vec<AttributeProto> {
         let before = pad.pads.iter().map(|(before, _)| *before);
         let pads: Vec<i64> = before.chain(pad.pads.iter().map(|(_, after)| *after)).collect();
+        let mode = text("mode", &pad.mode);
+        if self.opset < OPTIONAL_INPUTS {
+            return vec![mode, integers("pads", &pads), float("value", pad.value.get())];
+        }
         input.push(self.integers("pads", &pads));
         if pad.value.get() != 0.0 {
-            let value = Tensor::new(vec![], TensorData::F32(vec![pad.value.get()]));
-            let value = value.expect("a scalar has one element").cast(dtype);
-            input.push(self.extra("pad_value", &value));
+            input.push(self.scalar("pad_value", pad.value.get(), dtype));
         }
+        vec![mode]
+    }
+
+    /// Before opset 11 the third matrix was needed.
+    pub(super) fn gemm(&mut self, gemm: Gemm, dtype: DType, input: &mut Vec<String>) -> Vec<AttributeProto> {
+        if self.opset < OPTIONAL_INPUTS && input.len() == 2 {
+            input.push(self.scalar("zero", 0.0, dtype));
+        }
+        vec![
+            float("alpha", gemm.alpha.get()),
+            float("beta", gemm.beta.get()),
+            integer("transA", i64::from(gemm.trans_a)),
+            integer("transB", i64::from(gemm.trans_b)),
+        ]
+    }
+
+    /// Name of an initializer that holds one number.
+    fn scalar(&mut self, base: &str, value: f32, dtype: DType) -> String {
+        let value = Tensor::scalar_f32(value).cast(dtype);
+        self.extra(base, &value)
     }
 }
 

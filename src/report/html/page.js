@@ -38,7 +38,7 @@ const rate = (r) => scaled(r, [[1e9, "G/s"], [1e6, "M/s"], [1e3, "k/s"], [1, "/s
 const bandwidth = (b) => scaled(b, [[1e9, "GB/s"], [1e6, "MB/s"], [1e3, "kB/s"]]);
 const size = (b) => scaled(b, [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]]);
 const percent = (share) => `${share < 0.0995 ? (share * 100).toFixed(1) : (share * 100).toFixed(0)} %`;
-const count = (n) => n >= 1e4 ? scaled(n, [[1e6, "M"], [1e3, "k"]]).replace(/\.?0+ /, " ").replace(" ", "") : String(n);
+const count = (n) => n >= 1e6 ? `${n / 1e6}M` : n >= 1e4 ? `${n / 1e3}k` : String(n);
 
 // --- arms
 
