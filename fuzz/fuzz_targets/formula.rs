@@ -10,10 +10,13 @@ fuzz_target!(|text: &str| {
     match parse(text) {
         Ok(tree) => {
             let printed = tree.to_string();
-            // Spaces may make it longer than what is read.
-            if printed.len() <= ibgraph::loss::expr::MAX_LENGTH {
-                let again = parse(&printed).unwrap_or_else(|e| panic!("{text}\n{printed}\n{e}"));
-                assert!(same(&tree, &again), "{text}\n{printed}\n{again}");
+            match parse(&printed) {
+                Ok(again) => assert!(same(&tree, &again), "{text}\n{printed}\n{again}"),
+                // Spaces and the brackets around a negative exponent may take it over the bounds of what is read.
+                Err(error) => {
+                    let bounded = ["longer than", "nests deeper"].iter().any(|m| error.message.contains(m));
+                    assert!(bounded, "{text}\n{printed}\n{error}");
+                }
             }
         }
         Err(error) => {

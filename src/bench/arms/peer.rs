@@ -17,7 +17,7 @@ use crate::bench::plan::{Cell, Peer};
 use crate::runtime::Provider;
 use crate::tensor::{DType, Tensor};
 
-const SCRIPT: &str = include_str!("../../../peers/pytorch.py");
+const SCRIPT: &str = include_str!("../../../benches/peers/pytorch.py");
 /// Bytes of the process's own messages that an error shows.
 const SHOWN: usize = 600;
 
