@@ -286,6 +286,3 @@ pub fn port_type(port: &ValueInfoProto) -> Option<TensorType> {
     let shape = tensor.shape.as_ref()?.dim.iter().map(dim).collect();
     Some(TensorType { dtype, shape })
 }
-
-#[cfg(test)]
-mod tests;
