@@ -192,6 +192,7 @@ fn wrong_use_is_told_plainly_and_leaves_the_old_file() {
         ("nothing --classes 10", "built in are ib"),
         ("cross-entropy --classes 10 --influence-gradient stopped", "influence_weight"),
         ("cross-entropy --classes 10 --outputs features_grad", "no output `features_grad`"),
+        ("cross-entropy --classes 10 --feature-input norm", "does not use the features"),
         ("broken.yaml --classes 10", "broken.yaml:2:13: unknown name `nul`; did you mean `nll`?"),
     ];
     std::fs::write(place.path("nan.csv"), "1\nnan\n").unwrap();

@@ -115,7 +115,14 @@ impl LossArgs {
             interface.class_weighting = ClassWeighting::Stored;
         }
         let tables = Tables::new(&spec, resolved, counts.as_deref(), classes).map_err(Failure::usage)?;
-        Loss::with_tables(spec, interface, tables).map_err(Failure::usage)
+        let loss = Loss::with_tables(spec, interface, tables).map_err(Failure::usage)?;
+        if self.feature_input != FeatureInput::Raw && !loss.has_features() {
+            let name = &loss.spec().name;
+            return Err(Failure::usage(format!(
+                "--feature-input: the loss `{name}` does not use the features; leave the option out"
+            )));
+        }
+        Ok(loss)
     }
 
     /// The loss as a training engine takes it: the output `loss` alone.
