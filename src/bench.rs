@@ -18,10 +18,10 @@ pub mod stats;
 pub use arms::{ArmError, PeerProcess};
 pub use data::loss;
 pub use environment::{BUSY, Environment, Gpu};
-pub use memory::{Layout, layout};
+pub use memory::Layout;
 pub use plan::Plan;
 pub use results::Results;
-pub use run::{BenchError, Event, Setup, begin, cache, memory, run};
+pub use run::{BenchError, Event, Setup, begin, prepare, run};
 
 use sha2::{Digest, Sha256};
 

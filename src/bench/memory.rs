@@ -36,14 +36,7 @@ pub fn layout(cell: &Cell, loss: &Loss, cache: u64, limit: u64) -> Result<Layout
     let each = bytes * (arms(cell) + 1);
     let affordable = u128::from(limit).saturating_sub(fixed) / each.max(1);
     if affordable < FEWEST_SETS {
-        let needed = u64::try_from(fixed + FEWEST_SETS * each).unwrap_or(u64::MAX);
-        return Err(format!(
-            "the cell {} needs about {} of memory, and there are {}; exclude it, or raise `budget: memory` if you know \
-             better",
-            cell.id(),
-            format_bytes(needed),
-            format_bytes(limit)
-        ));
+        return Err(too_large(cell, fixed + FEWEST_SETS * each, limit));
     }
     let sets = wanted.min(affordable);
     let memory = fixed + sets * each;
@@ -53,6 +46,25 @@ pub fn layout(cell: &Cell, loss: &Loss, cache: u64, limit: u64) -> Result<Layout
         cold: sets * bytes >= 2 * u128::from(cache),
         memory: u64::try_from(memory).unwrap_or(u64::MAX),
     })
+}
+
+/// Refuses a cell whose logits alone do not fit, before even the `[C]` tables of its loss are made.
+///
+/// # Errors
+/// The message of [`layout`].
+pub fn fits(cell: &Cell, limit: u64) -> Result<(), String> {
+    let logits = cell.rows as u128 * cell.classes as u128 * cell.dtype.size_of() as u128;
+    let least = fixed_memory(cell) + FEWEST_SETS * logits * (arms(cell) + 1);
+    if least > u128::from(limit) { Err(too_large(cell, least, limit)) } else { Ok(()) }
+}
+
+fn too_large(cell: &Cell, needed: u128, limit: u64) -> String {
+    format!(
+        "the cell {} needs about {} of memory, and there are {}; exclude it, or raise `budget: memory` if you know better",
+        cell.id(),
+        format_bytes(u64::try_from(needed).unwrap_or(u64::MAX)),
+        format_bytes(limit)
+    )
 }
 
 fn arms(cell: &Cell) -> u128 {

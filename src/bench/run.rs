@@ -9,10 +9,11 @@ use std::time::{Instant, SystemTime};
 use super::arms::PeerProcess;
 use super::cell::{CellError, measure_cell};
 use super::environment::{BUSY, Environment, available, last_cache, utc};
-use super::memory::layout;
-use super::plan::Plan;
+use super::memory::{Layout, fits, layout};
+use super::plan::{Cell, Plan};
 use super::results::{CellResult, FORMAT, Results};
 use super::{data, environment};
+use crate::loss::Loss;
 use crate::runtime::{OrtEngine, OrtOptions, Provider, RuntimeError};
 
 /// Cache that is assumed where the system does not tell: larger than most.
@@ -81,9 +82,7 @@ pub fn run(
             continue;
         }
         observe(Event::Cell(index, cell.id())).map_err(BenchError::Observer)?;
-        let loss = data::loss(cell).map_err(|m| BenchError::Plan(format!("{}: {m}", cell.id())))?;
-        let layout = layout(cell, &loss, cache(cell.provider), memory(plan, cell.provider))
-            .map_err(BenchError::Plan)?;
+        let (loss, layout) = prepare(plan, cell).map_err(BenchError::Plan)?;
         let start = Instant::now();
         let mut progress = |share: f64| {
             // Progress that cannot be shown is no reason to lose a measurement.
@@ -137,14 +136,25 @@ fn check(plan: &Plan, setup: &Setup) -> Result<(), BenchError> {
             OrtEngine::open(&setup.library, cell.provider, OrtOptions::default())?;
             providers.push(cell.provider);
         }
-        let loss = data::loss(cell).map_err(|m| BenchError::Plan(format!("{}: {m}", cell.id())))?;
-        layout(cell, &loss, cache(cell.provider), memory(plan, cell.provider)).map_err(BenchError::Plan)?;
+        prepare(plan, cell).map_err(BenchError::Plan)?;
     }
     Ok(())
 }
 
+/// The loss of a cell and how its data is laid out.
+///
+/// # Errors
+/// A cell that takes more memory than the plan may use, found before anything of its size is made; a loss that cannot be.
+pub fn prepare(plan: &Plan, cell: &Cell) -> Result<(Loss, Layout), String> {
+    let limit = memory(plan, cell.provider);
+    fits(cell, limit)?;
+    let loss = data::loss(cell).map_err(|message| format!("{}: {message}", cell.id()))?;
+    let layout = layout(cell, &loss, cache(cell.provider), limit)?;
+    Ok((loss, layout))
+}
+
 /// Bytes of the cache that a rotation must pass.
-pub fn cache(provider: Provider) -> u64 {
+fn cache(provider: Provider) -> u64 {
     match provider {
         Provider::Cpu => last_cache().unwrap_or(ASSUMED_CACHE),
         // The largest second-level cache of a device today, and no way to ask.
@@ -153,7 +163,7 @@ pub fn cache(provider: Provider) -> u64 {
 }
 
 /// Bytes that a cell may take.
-pub fn memory(plan: &Plan, provider: Provider) -> u64 {
+fn memory(plan: &Plan, provider: Provider) -> u64 {
     let free = match provider {
         Provider::Cuda | Provider::TensorRt => environment::device_memory().map(|(_, free)| free),
         _ => available(),

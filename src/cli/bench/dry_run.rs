@@ -3,7 +3,7 @@
 use super::super::output::say;
 use super::super::{Exit, Failure};
 use crate::bench::plan::format_bytes;
-use crate::bench::{self, Plan, cache, layout, memory};
+use crate::bench::{Plan, prepare};
 
 /// Prints the cells of a plan, the bytes that a run of each must move, and what they need.
 pub fn run(plan: &Plan) -> Result<Exit, Failure> {
@@ -11,9 +11,7 @@ pub fn run(plan: &Plan) -> Result<Exit, Failure> {
     say(format!("{}{title}", plan.name));
     for cell in &plan.cells {
         let arms: Vec<String> = cell.arms.iter().map(ToString::to_string).collect();
-        let loss = bench::loss(cell).map_err(|m| Failure::usage(format!("{}: {m}", cell.id())))?;
-        let layout =
-            layout(cell, &loss, cache(cell.provider), memory(plan, cell.provider)).map_err(Failure::usage)?;
+        let (_, layout) = prepare(plan, cell).map_err(Failure::usage)?;
         let cold = if layout.cold { "" } else { ", which may stay in the cache" };
         say(format!(
             "  {:<44} moves {} a run, {} sets{cold}, about {} of memory\n    {}",
