@@ -113,6 +113,40 @@ fn a_loss_without_a_gradient_is_refused() {
 #[test]
 fn keys_and_values_are_checked() {
     each_is_refused(&[
+#[test]
+fn a_loss_whose_slopes_cancel_is_refused_by_every_way_to_write_it() {
+    // By calculus, with dq/du = pq, dp/du = -pq, d nll/du = q: each is 0 whatever u is.
+    let formulas = [
+        "p + q",
+        "nll + log(p)",
+        "nll * (p - p)",
+        "q*(p-p)",
+        "error_l1 - 2*q",
+        "nll*(q-q)+feature_l1",
+        "nll * stop(p) - q",
+    ];
+    let text = "the gradient of the loss `a` by the logits is 0 everywhere: in";
+    for formula_text in formulas {
+        let error = refused(formula(formula_text), "");
+        assert!(error.contains(text) && error.contains(formula_text), "{formula_text}\n{error}");
+    }
+    for lowering in ["fused", "direct", "trainable", "explicit-backward"] {
+        let error = refused(formula("nll*(q-q)+feature_l1"), &format!("--lowering {lowering}"));
+        assert!(error.contains(text), "{lowering}\n{error}");
+    }
+    let place = TempDir::new().unwrap();
+    std::fs::write(place.path().join("a.yaml"), formula("p + q")).unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/graft_cases/linear.onnx");
+    let graft = format!("graft {model} a.yaml -o g.onnx");
+    for line in [graft.clone(), graft + " --emit train-step", "explain a.yaml".to_owned()] {
+        let mut command = Command::cargo_bin("ibgraph").unwrap();
+        let output = command.args(line.split_whitespace()).current_dir(place.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(text), "{line}");
+    }
+    assert!(!place.path().join("g.onnx").exists());
+}
+
         ("name: a\nloss: nll\nlosss: q\n", &["3:1: unknown key `losss`; did you mean `loss`?"]),
         ("name: a\nloss: nll\nlogits: {bais: 1}\n", &["3:10: unknown key `bais`; did you mean `bias`?"]),
         ("name: a\nloss: nll\nloss: q\n", &["3:1: the key `loss` is given twice"]),

@@ -11,6 +11,7 @@ use crate::loss::{
     ClassWeighting, ClassWeights, FeatureInput, InfluenceGradient, Interface, Loss, LossSpec, Reduction,
     Tables, WeightScheme,
 };
+use crate::row;
 use crate::tensor::DType;
 
 /// β of the effective-number weights, as Cui et al. (CVPR 2019) use it for long-tailed CIFAR.
@@ -116,6 +117,7 @@ impl LossArgs {
         }
         let tables = Tables::new(&spec, resolved, counts.as_deref(), classes).map_err(Failure::usage)?;
         let loss = Loss::with_tables(spec, interface, tables).map_err(Failure::usage)?;
+        row::check_gradient(&loss).map_err(Failure::usage)?;
         if self.feature_input != FeatureInput::Raw && !loss.has_features() {
             let name = &loss.spec().name;
             return Err(Failure::usage(format!(
