@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::fmt::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use ibgraph::graph::{Dim, ValueId};
+use ibgraph::{artifact, lower};
 use tempfile::TempDir;
 
 /// Standard error of `ibgraph emit` on a source that it must refuse.
@@ -111,9 +114,6 @@ fn a_loss_without_a_gradient_is_refused() {
 }
 
 #[test]
-fn keys_and_values_are_checked() {
-    each_is_refused(&[
-#[test]
 fn a_loss_whose_slopes_cancel_is_refused_by_every_way_to_write_it() {
     // By calculus, with dq/du = pq, dp/du = -pq, d nll/du = q: each is 0 whatever u is.
     let formulas = [
@@ -147,6 +147,9 @@ fn a_loss_whose_slopes_cancel_is_refused_by_every_way_to_write_it() {
     assert!(!place.path().join("g.onnx").exists());
 }
 
+#[test]
+fn keys_and_values_are_checked() {
+    each_is_refused(&[
         ("name: a\nloss: nll\nlosss: q\n", &["3:1: unknown key `losss`; did you mean `loss`?"]),
         ("name: a\nloss: nll\nlogits: {bais: 1}\n", &["3:10: unknown key `bais`; did you mean `bias`?"]),
         ("name: a\nloss: nll\nloss: q\n", &["3:1: the key `loss` is given twice"]),
@@ -244,6 +247,14 @@ fn said(place: &TempDir, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// How many nodes of a file's graph read or make a value with one column a class.
+fn nodes_of_all_classes(file: &Path, classes: usize) -> usize {
+    let loss = artifact::open(&std::fs::read(file).unwrap()).unwrap().loss;
+    let graph = lower::portable(&loss);
+    let wide = |id: &ValueId| graph.value(*id).ty.shape.get(1).and_then(Dim::fixed) == Some(classes);
+    graph.nodes().iter().filter(|node| node.inputs.iter().chain(&node.outputs).any(wide)).count()
+}
+
 #[test]
 fn the_worked_example_of_the_documentation_is_what_the_program_says() {
     let page =
@@ -259,6 +270,8 @@ fn the_worked_example_of_the_documentation_is_what_the_program_says() {
     let model = ibgraph::onnx::read(&std::fs::read(place.path().join("poly.onnx")).unwrap()).unwrap();
     let nodes = model.graph.unwrap().node.len();
     assert!(page.contains(&format!("The file has {nodes} nodes")), "{nodes} nodes");
+    assert_eq!(nodes_of_all_classes(&place.path().join("poly.onnx"), 10), 7);
+    assert!(page.contains("Seven touch [N, C]"));
 }
 
 #[test]
