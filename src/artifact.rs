@@ -10,6 +10,7 @@ use crate::loss::{Loss, LossSpec, Tables};
 use crate::lower::{self, Lowering, TrainableError};
 use crate::onnx::messages::{GraphProto, ModelProto};
 use crate::onnx::{self, ReadError, SpellError, Versions, WriteOptions};
+use crate::row::{self, NoGradient};
 use crate::tensor::Tensor;
 
 /// A model file with the loss it claims to compute.
@@ -49,6 +50,9 @@ pub enum EmitError {
     /// The lowering does not take the loss.
     #[error(transparent)]
     Trainable(#[from] TrainableError),
+    /// Nothing could be trained by the loss.
+    #[error(transparent)]
+    NoGradient(#[from] NoGradient),
     /// The specification cannot be stored; never for a loss that was put together.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -64,7 +68,7 @@ impl Artifact {
 /// The bytes of a model file that computes `loss`: the portable lowering, with the specification in its metadata.
 ///
 /// # Errors
-/// An operator set that cannot express the loss.
+/// A loss without a gradient, or an operator set that cannot express the loss.
 pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
     emit_as(loss, Lowering::Portable, versions)
 }
@@ -72,8 +76,9 @@ pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
 /// The same by a lowering of choice. Those for training have the one output `loss`, whatever the loss asks for.
 ///
 /// # Errors
-/// A loss that the lowering does not take, or an operator set that cannot express it.
+/// A loss without a gradient or that the lowering does not take, or an operator set that cannot express it.
 pub fn emit_as(loss: &Loss, lowering: Lowering, versions: Versions) -> Result<Vec<u8>, EmitError> {
+    row::check_gradient(loss)?;
     let (loss, graph) = match lowering {
         Lowering::Portable => (loss.clone(), lower::portable(loss)),
         Lowering::Fused => return fused(loss, versions),

@@ -14,6 +14,6 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{Compiled, Formulas, Roots, Smoothing, compile, formulas};
+pub use compile::{Compiled, Formulas, NoGradient, Roots, Smoothing, check_gradient, compile, formulas};
 pub use encode::encode;
 pub use program::{RowInput, RowProgram, Step, StepId, UnaryOp};

@@ -122,6 +122,53 @@ fn class_counts_are_read_from_every_form() {
 }
 
 #[test]
+fn class_counts_that_nothing_uses_are_told() {
+    let place = Place::new();
+    let note = |options: &str| stderr(&place.run(&format!("emit {options} -o x.onnx")));
+    let unused = note("cross-entropy --class-counts 1,2,3");
+    let advice = "weigh by them with --class-weights inverse or effective";
+    assert!(unused.contains("note: --class-counts only gave the number of classes"), "{unused}");
+    assert!(unused.contains(advice), "{unused}");
+    std::fs::write(place.path("plain.yaml"), "name: plain\nloss: nll\n").unwrap();
+    let plain = note("plain.yaml --class-counts 1,2,3");
+    assert!(
+        plain.contains("the loss `plain` does not use class_weight") && !plain.contains(advice),
+        "{plain}"
+    );
+    for used in [
+        "cross-entropy --class-counts 1,2,3 --class-weights inverse",
+        "cross-entropy --class-counts 1,2,3 --class-weights none",
+        "cross-entropy --class-counts 1,2,3 --runtime-input class_weights",
+        "cross-entropy --classes 3",
+        "ldam --class-counts 1,2,3",
+        "balanced-softmax --class-counts 1,2,3",
+        "ib-cb --class-counts 1,2,3",
+    ] {
+        assert_eq!(note(used), "", "{used}");
+    }
+}
+
+#[test]
+fn a_loss_file_of_another_name_is_told_what_to_be_called() {
+    let place = Place::new();
+    for name in ["noext", "my.YAML"] {
+        std::fs::write(place.path(name), "name: a\nloss: nll\n").unwrap();
+        let text = place.fails(&format!("emit ./{name} --classes 3 -o x.onnx"), 2);
+        assert!(text.contains("is a file, but its name does not end in .yaml or .yml"), "{text}");
+    }
+    assert!(place.fails("emit ./absent --classes 3 -o x.onnx", 2).contains("no loss `./absent`"));
+}
+
+#[test]
+fn the_readme_has_the_number_of_cases_that_the_first_command_checks() {
+    let place = Place::new();
+    let text = place.ok("emit --classes 100 -o ib_loss.onnx --check --engine embedded");
+    let cases = text.lines().filter(|line| line.trim_end().ends_with("  ok")).count();
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    assert!(readme.contains(&format!("checks it on {cases} kinds of batches")), "{cases}\n{text}");
+}
+
+#[test]
 fn a_graph_that_computes_something_else_fails_the_check() {
     let place = Place::new();
     place.ok("emit --classes 10 -o a.onnx");

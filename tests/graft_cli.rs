@@ -30,6 +30,18 @@ fn the_model_is_never_written_to() {
 }
 
 #[test]
+fn class_counts_that_nothing_uses_are_told() {
+    let place = Place::new();
+    let model = data("graft_cases/linear.onnx");
+    let line = format!("graft {} cross-entropy --class-counts 500,20,3 -o g.onnx", model.display());
+    let output = place.command(&line).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("note: --class-counts only gave the number"), "{text}");
+    let output = place.command(&format!("{line} --class-weights effective")).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+}
+
+#[test]
 fn a_graft_goes_through_pipes() {
     let place = Place::new();
     let path = data("graft_cases/linear.onnx");

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::fmt::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use ibgraph::graph::{Dim, ValueId};
+use ibgraph::{artifact, lower};
 use tempfile::TempDir;
 
 /// Standard error of `ibgraph emit` on a source that it must refuse.
@@ -111,6 +114,40 @@ fn a_loss_without_a_gradient_is_refused() {
 }
 
 #[test]
+fn a_loss_whose_slopes_cancel_is_refused_by_every_way_to_write_it() {
+    // By calculus, with dq/du = pq, dp/du = -pq, d nll/du = q: each is 0 whatever u is.
+    let formulas = [
+        "p + q",
+        "nll + log(p)",
+        "nll * (p - p)",
+        "q*(p-p)",
+        "error_l1 - 2*q",
+        "nll*(q-q)+feature_l1",
+        "nll * stop(p) - q",
+    ];
+    let text = "the gradient of the loss `a` by the logits is 0 everywhere: in";
+    for formula_text in formulas {
+        let error = refused(formula(formula_text), "");
+        assert!(error.contains(text) && error.contains(formula_text), "{formula_text}\n{error}");
+    }
+    for lowering in ["fused", "direct", "trainable", "explicit-backward"] {
+        let error = refused(formula("nll*(q-q)+feature_l1"), &format!("--lowering {lowering}"));
+        assert!(error.contains(text), "{lowering}\n{error}");
+    }
+    let place = TempDir::new().unwrap();
+    std::fs::write(place.path().join("a.yaml"), formula("p + q")).unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/graft_cases/linear.onnx");
+    let graft = format!("graft {model} a.yaml -o g.onnx");
+    for line in [graft.clone(), graft + " --emit train-step", "explain a.yaml".to_owned()] {
+        let mut command = Command::cargo_bin("ibgraph").unwrap();
+        let output = command.args(line.split_whitespace()).current_dir(place.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(text), "{line}");
+    }
+    assert!(!place.path().join("g.onnx").exists());
+}
+
+#[test]
 fn keys_and_values_are_checked() {
     each_is_refused(&[
         ("name: a\nloss: nll\nlosss: q\n", &["3:1: unknown key `losss`; did you mean `loss`?"]),
@@ -125,7 +162,17 @@ fn keys_and_values_are_checked() {
         ("name: a\nloss: nll\nparameters: {k: 1e999}\n", &["3:17: `1e999` is not a finite number"]),
         ("name: a\nloss: nll\nparameters: {k: {default: 1, above: 2}}\n", &["k is 1; it must be above 2"]),
         ("name: a\nloss: nll\nparameters: {k: {default: 1, abov: 2}}\n", &["did you mean `above`?"]),
-        ("name: a\nloss: nll\nrow: {logits: q}\n", &["`logits` is taken by the language"]),
+        ("name: a\nloss: nll\nrow: {logits: q}\n", &["3:7: `logits` is taken by the language"]),
+        ("name: a\nrow:\n  loss: nll\nloss: nll\n", &["3:3: `loss` is taken by the language"]),
+        ("name: a\nparameters:\n  nll: 1\nloss: nll\n", &["3:3: `nll` is taken by the language"]),
+        ("name: a\nparameters:\n  k: 1\nrow:\n  k: q\nloss: nll\n", &["`k` is both a parameter"]),
+        (
+            "name: a\nloss: nll\nlogits: {scale: 0}\n",
+            &["3:17: the logits are scaled by 0; the scale must be"],
+        ),
+        ("name: a\nloss: nll\nlogits:\n  scale: -1\n", &["4:10: the logits are scaled by -1"]),
+        ("name: a\nloss: nll\nrow: &r\n  c: *r\n", &["4:6: an alias stands inside what it refers to"]),
+        ("name: a\nloss: !!python/object nll\n", &["2:23: the tag `!!python/object` has no meaning here"]),
         ("name: a\nloss: nll\nrow: {1x: q}\n", &["`1x` is not a name"]),
         ("name: a b\nloss: nll\n", &["1:7: `a b` cannot name a loss"]),
         ("name: \"a\\e[1m\"\nloss: nll\n", &["1:7: ", "cannot name a loss"]),
@@ -200,6 +247,14 @@ fn said(place: &TempDir, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// How many nodes of a file's graph read or make a value with one column a class.
+fn nodes_of_all_classes(file: &Path, classes: usize) -> usize {
+    let loss = artifact::open(&std::fs::read(file).unwrap()).unwrap().loss;
+    let graph = lower::portable(&loss);
+    let wide = |id: &ValueId| graph.value(*id).ty.shape.get(1).and_then(Dim::fixed) == Some(classes);
+    graph.nodes().iter().filter(|node| node.inputs.iter().chain(&node.outputs).any(wide)).count()
+}
+
 #[test]
 fn the_worked_example_of_the_documentation_is_what_the_program_says() {
     let page =
@@ -215,6 +270,8 @@ fn the_worked_example_of_the_documentation_is_what_the_program_says() {
     let model = ibgraph::onnx::read(&std::fs::read(place.path().join("poly.onnx")).unwrap()).unwrap();
     let nodes = model.graph.unwrap().node.len();
     assert!(page.contains(&format!("The file has {nodes} nodes")), "{nodes} nodes");
+    assert_eq!(nodes_of_all_classes(&place.path().join("poly.onnx"), 10), 7);
+    assert!(page.contains("Seven touch [N, C]"));
 }
 
 #[test]

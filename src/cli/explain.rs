@@ -6,7 +6,7 @@ use super::source::{load, set_parameter};
 use super::{Exit, Failure};
 use crate::loss::expr::Expr;
 use crate::loss::{FeatureInput, Interface, Loss, LossSpec, Quantity, Reduction, Tables, builtin};
-use crate::row::{Compiled, Formulas, StepId, compile, formulas};
+use crate::row::{Compiled, Formulas, StepId, check_gradient, compile, formulas};
 
 mod curves;
 mod plot;
@@ -78,7 +78,9 @@ fn one_row(spec: LossSpec, classes: usize) -> Result<Loss, Failure> {
     }
     let equal = vec![1.0; classes.max(1)];
     let tables = Tables::new(&spec, None, Some(&equal), classes).map_err(Failure::usage)?;
-    Loss::with_tables(spec, interface, tables).map_err(Failure::usage)
+    let loss = Loss::with_tables(spec, interface, tables).map_err(Failure::usage)?;
+    check_gradient(&loss).map_err(Failure::usage)?;
+    Ok(loss)
 }
 
 /// What is done to the logits first.

@@ -7,10 +7,12 @@ use clap::ValueEnum;
 use super::Failure;
 use super::numbers::one_a_class;
 use super::source::{load, parse_setting, set_parameter};
+use crate::loss::adjust::adjusts_by_counts;
 use crate::loss::{
-    ClassWeighting, ClassWeights, FeatureInput, InfluenceGradient, Interface, Loss, LossSpec, Reduction,
-    Tables, WeightScheme,
+    ClassWeighting, ClassWeights, FeatureInput, InfluenceGradient, Interface, Loss, LossSpec, Quantity,
+    Reduction, Tables, WeightScheme,
 };
+use crate::row;
 use crate::tensor::DType;
 
 /// β of the effective-number weights, as Cui et al. (CVPR 2019) use it for long-tailed CIFAR.
@@ -116,13 +118,31 @@ impl LossArgs {
         }
         let tables = Tables::new(&spec, resolved, counts.as_deref(), classes).map_err(Failure::usage)?;
         let loss = Loss::with_tables(spec, interface, tables).map_err(Failure::usage)?;
+        row::check_gradient(&loss).map_err(Failure::usage)?;
         if self.feature_input != FeatureInput::Raw && !loss.has_features() {
             let name = &loss.spec().name;
             return Err(Failure::usage(format!(
                 "--feature-input: the loss `{name}` does not use the features; leave the option out"
             )));
         }
+        self.note_unused_counts(&loss);
         Ok(loss)
+    }
+
+    /// Tells that class counts are of no use beyond their number, where nothing else was asked for.
+    fn note_unused_counts(&self, loss: &Loss) {
+        let unweighted = loss.interface().class_weighting == ClassWeighting::None;
+        let asked = self.class_counts.is_some() && self.class_weights.is_none();
+        if !asked || !unweighted || adjusts_by_counts(loss.spec()) {
+            return;
+        }
+        let weighted_mean = loss.interface().reduction == Reduction::WeightedMean;
+        let advice = if weighted_mean || loss.spec().uses(Quantity::ClassWeight, &[]) {
+            "weigh by them with --class-weights inverse or effective".to_owned()
+        } else {
+            format!("the loss `{}` does not use class_weight", loss.spec().name)
+        };
+        eprintln!("note: --class-counts only gave the number of classes; {advice}");
     }
 
     /// The loss as a training engine takes it: the output `loss` alone.

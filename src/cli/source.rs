@@ -13,6 +13,11 @@ pub(super) fn load(name: &str) -> Result<LossSpec, Failure> {
     let path = PathBuf::from(name);
     let is_file = matches!(path.extension().and_then(|e| e.to_str()), Some("yaml" | "yml"));
     if !is_file {
+        if path.is_file() {
+            return Err(Failure::usage(format!(
+                "{name} is a file, but its name does not end in .yaml or .yml; rename it"
+            )));
+        }
         let known = builtin::names().join(", ");
         return Err(Failure::usage(format!("no loss `{name}`; built in are {known}, or name a .yaml file")));
     }

@@ -16,6 +16,7 @@ use crate::loss::Loss;
 use crate::loss::metadata::{self, CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS, MetadataError};
 use crate::onnx::messages::{GraphProto, ValueInfoProto};
 use crate::onnx::{Delta, Host, NEWEST_OPSET, OLDEST_OPSET, SpellError, graph_message};
+use crate::row::{self, NoGradient};
 
 mod casts;
 mod ports;
@@ -118,6 +119,9 @@ pub enum AttachError {
     /// A value that is not what the loss takes.
     #[error("{0}")]
     Port(String),
+    /// Nothing could be trained by the loss.
+    #[error(transparent)]
+    NoGradient(#[from] NoGradient),
     /// See [`metadata::to_json`].
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -126,8 +130,9 @@ pub enum AttachError {
 /// Attaches a loss to what [`super::discover()`] found.
 ///
 /// # Errors
-/// Models whose operator set cannot express the loss, and values that are not what the loss takes.
+/// Losses without a gradient, models whose operator set cannot express the loss, and values that are not what the loss takes.
 pub fn attach(host: &Host<'_>, head: &Head, plan: Plan<'_>) -> Result<Attached, AttachError> {
+    row::check_gradient(plan.loss)?;
     let opset = checked_opset(host)?;
     let graph = graph_message(plan.graph, opset).map_err(|error| AttachError::Spell { opset, error })?;
     let features = features(head, plan.loss)?;

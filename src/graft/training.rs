@@ -17,6 +17,7 @@ use crate::loss::metadata::{self, CLASS_WEIGHTS};
 use crate::loss::{self, Interface, InterfaceError, Loss, Reduction};
 use crate::lower;
 use crate::onnx::{Delta, Host, ImportError, Imported, import};
+use crate::row;
 use crate::train::manifest::{
     self, Carried, CarriedRole, Initial, Input, InputRole, Kind, Manifest, Output, OutputRole, Port,
 };
@@ -89,6 +90,7 @@ pub enum TrainingError {
 /// # Errors
 /// Classifiers with an operator between a parameter and the loss that has no gradient rule, and losses that do not fit.
 pub fn training(host: &Host<'_>, head: &Head, plan: TrainingPlan<'_>) -> Result<Training, TrainingError> {
+    row::check_gradient(plan.loss).map_err(AttachError::from)?;
     let opset = checked_opset(host)?;
     if plan.loss.interface().reduction == Reduction::None {
         return Err(TrainingError::NotReduced);

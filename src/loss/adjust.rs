@@ -64,6 +64,12 @@ pub(super) fn names(spec: &LossSpec) -> Vec<&str> {
     used.map(|(name, _)| name).collect()
 }
 
+/// Whether class counts go into the adjusted logits.
+pub(crate) fn adjusts_by_counts(spec: &LossSpec) -> bool {
+    let formulas = [&spec.logits.margin, &spec.logits.bias];
+    formulas.into_iter().flatten().any(|formula| uses_counts(spec, &formula.expr))
+}
+
 fn parameter(spec: &LossSpec, name: &str) -> Option<f64> {
     spec.parameters.get(name).map(|p| p.value)
 }

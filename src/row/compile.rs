@@ -10,8 +10,10 @@ use crate::loss::expr::{BinaryOp, Expr, ExprKind, Function};
 use crate::loss::{ClassWeighting, Loss, Quantity, Reduction};
 
 mod formulas;
+mod gradient;
 
 pub use formulas::{Formulas, formulas};
+pub use gradient::{NoGradient, check_gradient};
 
 /// A compiled loss.
 #[derive(Debug, Clone, PartialEq)]

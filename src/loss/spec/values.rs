@@ -29,7 +29,19 @@ impl LossSpec {
         Err((Entry::Loss, FormulaError::new(0..self.loss.text.len(), message)))
     }
 
-    /// The same, for the values that the parameters have by now; the message names the formula.
+    /// Checks a scale of the logits that is a number. What a parameter makes of it is checked when the loss is put together.
+    pub(super) fn check_scale(&self) -> Result<(), Located<'_>> {
+        let literal = self.logits.scale.as_ref().filter(|formula| formula.expr.names().is_empty());
+        let Some(formula) = literal else { return Ok(()) };
+        let value = formula.expr.evaluate(&|_| None);
+        if value.is_finite() && value > 0.0 {
+            return Ok(());
+        }
+        let message = format!("the logits are scaled by {value}; the scale must be above 0");
+        Err((Entry::Scale, FormulaError::new(0..formula.text.len(), message)))
+    }
+
+    /// The same as [`LossSpec::check_values`], for the values that the parameters have by now; the message names the formula.
     pub(in crate::loss) fn check_settings(&self, is_stopped: &dyn Fn(&str) -> bool) -> Result<(), String> {
         self.check_values(is_stopped).map_err(|(entry, error)| {
             let (name, formula) = match entry {

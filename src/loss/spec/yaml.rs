@@ -9,10 +9,12 @@ use super::{LogitFormulas, LossSpec, Reduction, SpecError, WeightScheme};
 
 mod declarations;
 mod declared;
+mod key;
 mod message;
 mod reader;
 
 use declared::Declared;
+use key::Key;
 use reader::Reader;
 
 /// Longest source that is read, in bytes.
@@ -26,9 +28,9 @@ struct Source {
     title: Option<Spanned<String>>,
     source: Option<Spanned<String>>,
     #[serde(default)]
-    parameters: IndexMap<String, Spanned<Declared>>,
+    parameters: IndexMap<Key, Spanned<Declared>>,
     #[serde(default)]
-    row: IndexMap<String, Spanned<String>>,
+    row: IndexMap<Key, Spanned<String>>,
     loss: Spanned<String>,
     #[serde(default = "default_reduction")]
     reduction: Reduction,
@@ -57,7 +59,8 @@ pub(super) fn read(file: &str, text: &str) -> Result<LossSpec, SpecError> {
         let message = format!("the source has {} bytes; {MOST_TEXT} are the most that are read", text.len());
         return Err(reader.error(message, None));
     }
-    let source: Source = serde_saphyr::from_str(text).map_err(|e| {
+    let options = serde_saphyr::options! { reject_unsupported_tags: true };
+    let source: Source = serde_saphyr::from_str_with_options(text, options).map_err(|e| {
         let place = e.location().map(|l| reader.place(&l));
         reader.error(message::of(&e), place)
     })?;
@@ -67,20 +70,21 @@ pub(super) fn read(file: &str, text: &str) -> Result<LossSpec, SpecError> {
     spec.check_names().map_err(located)?;
     spec.check_extents().map_err(located)?;
     spec.check_values(&|_| false).map_err(located)?;
+    spec.check_scale().map_err(located)?;
     Ok(spec)
 }
 
 impl Source {
     /// The formulas read; what they say is still to be checked.
     fn spec(&self, reader: &Reader) -> Result<LossSpec, SpecError> {
-        let row = self.row.iter().map(|(name, text)| Ok((name.clone(), reader.row_formula(text)?)));
+        let row = self.row.iter().map(|(key, text)| Ok((key.name().to_owned(), reader.row_formula(text)?)));
         let optional = |text: &Option<Spanned<String>>| text.as_ref().map(|t| reader.formula(t)).transpose();
         let text = |text: &Option<Spanned<String>>| text.as_ref().map(|t| t.value.clone());
         Ok(LossSpec {
             name: self.name.value.clone(),
             title: text(&self.title),
             source: text(&self.source),
-            parameters: self.parameters.iter().map(|(k, v)| (k.clone(), v.value.0)).collect(),
+            parameters: self.parameters.iter().map(|(k, v)| (k.name().to_owned(), v.value.0)).collect(),
             row: row.collect::<Result<_, SpecError>>()?,
             loss: reader.row_formula(&self.loss)?,
             reduction: self.reduction,

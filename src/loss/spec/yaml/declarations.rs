@@ -32,8 +32,8 @@ const RESERVED: [&str; 12] = [
 impl Reader<'_> {
     pub(super) fn check_declarations(&self, source: &Source) -> Result<(), SpecError> {
         self.check_texts(source)?;
-        let parameters = source.parameters.iter().map(|(n, v)| (n, v.referenced));
-        let row = source.row.iter().map(|(n, v)| (n, v.referenced));
+        let parameters = source.parameters.keys().map(|key| (key.name(), key.place()));
+        let row = source.row.keys().map(|key| (key.name(), key.place()));
         let numbered = parameters.enumerate().chain(row.enumerate());
         for (index, (name, place)) in numbered {
             let problem = if index == MOST_ENTRIES {
@@ -49,8 +49,8 @@ impl Reader<'_> {
             };
             return Err(self.error(format!("`{}` {problem}", shown(name)), Some(self.place(&place))));
         }
-        for (name, declared) in &source.parameters {
-            let checked = declared.value.0.check(name);
+        for (key, declared) in &source.parameters {
+            let checked = declared.value.0.check(key.name());
             checked.map_err(|message| self.error(message, Some(self.place(&declared.referenced))))?;
         }
         Ok(())

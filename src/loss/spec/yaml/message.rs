@@ -24,6 +24,10 @@ pub(super) fn of(error: &Error) -> String {
         }
         Error::NonFiniteFloat { value, .. } => format!("`{value}` is not a finite number"),
         Error::NullIntoString { .. } => "a value is missing here".to_owned(),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            "an alias stands inside what it refers to; write the value out".to_owned()
+        }
+        Error::UnsupportedTag { tag, .. } => format!("the tag `{tag}` has no meaning here; remove it"),
         Error::Eof { .. } => {
             "the source is empty or ends too early; it needs the keys `name` and `loss`".to_owned()
         }
