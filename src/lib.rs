@@ -11,9 +11,11 @@
 //! 6. [`check`]: a model file is compared with the reference on an engine.
 //! 7. [`graft`]: a graph is attached to a user's classifier, whose bytes stay as they are; with [`autodiff`] also the
 //!    backward pass of the whole classifier.
-//! 8. [`mod@bench`]: model files and other programs are measured side by side; [`report`] shows and compares what came out.
+//! 8. [`train`]: optimizers as graphs, and the loop that runs a training graph; [`npz`] holds parameters, state and data.
+//! 9. [`mod@bench`]: model files and other programs are measured side by side; [`report`] shows and compares what came out.
 //!
-//! A stage imports only earlier stages; [`cli`] stands after all of them, and is the only one that prints, reads the
+//! A stage imports only earlier stages, but for two that share: [`graft`] puts the updates of [`train`] on a classifier, and
+//! [`train`] names its ports by [`graft::Names`]. [`cli`] stands after all of them, and is the only one that prints, reads the
 //! environment or decides exit codes.
 //!
 //! ```

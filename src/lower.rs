@@ -23,16 +23,16 @@ use fused::Fused;
 /// The ways to lower a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Lowering {
-    /// Forward and backward in the margin form: see [`portable()`].
+    /// Forward and backward in the margin form, in standard operators.
     #[default]
     Portable,
-    /// One node of the operator library, with the portable lowering as its body: see [`fused()`].
+    /// One node of the operator library, with the portable lowering as its body.
     Fused,
-    /// Op by op as published, with the backward that follows op by op: see [`direct()`].
+    /// Op by op as published, with the backward that follows op by op; to measure against.
     Direct,
-    /// Forward alone, for ONNX Runtime Training to differentiate: see [`trainable()`].
+    /// Forward alone, for ONNX Runtime Training to differentiate.
     Trainable,
-    /// Forward for ONNX Runtime Training, with the compiled backward inside: see [`explicit_backward`].
+    /// Forward for ONNX Runtime Training, with the compiled backward inside.
     ExplicitBackward,
 }
 

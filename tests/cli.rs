@@ -98,6 +98,80 @@ fn the_same_arguments_give_the_same_bytes_and_dash_is_standard_output() {
     assert!(checked.status.success(), "{}", stderr(&checked));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    use std::io::Read;
+    use std::process::Stdio;
+    let place = Place::new();
+    // More bytes than a pipe holds, so that the writer is still at it when the reader has gone.
+    let counts: Vec<String> = (1..=20_000).map(|n| n.to_string()).collect();
+    std::fs::write(place.path("counts.csv"), counts.join("\n")).unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_ibgraph"))
+        .args("emit --class-counts counts.csv --class-weights inverse -o -".split(' '))
+        .current_dir(place.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut [0; 10]).unwrap();
+    drop(out);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn the_report_of_a_check_goes_to_standard_output_where_no_file_is_named() {
+    let place = Place::new();
+    place.ok("emit --classes 10 -o ib.onnx");
+    let named = place.ok("check ib.onnx --engine embedded --json -");
+    let bare = place.ok("check ib.onnx --engine embedded --json");
+    assert!(bare.starts_with('{') && bare.contains("\"passed\": true"), "{bare}");
+    assert_eq!(bare, named);
+}
+
+#[test]
+fn help_is_written_for_the_command_line() {
+    let place = Place::new();
+    let names = [
+        "emit",
+        "graft",
+        "inspect",
+        "init",
+        "train",
+        "export",
+        "check",
+        "bench",
+        "report",
+        "losses",
+        "explain",
+        "ops",
+        "ops path",
+        "runtime",
+        "runtime list",
+        "runtime install",
+    ];
+    let all = place.ok("--help");
+    let listed =
+        all.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // What is indented further goes on with the line before.
+    let commands: Vec<&str> = listed
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.len() > 10, "{all}");
+    commands.iter().for_each(|name| assert!(names.contains(name), "{name} is not looked at"));
+    for name in names {
+        let text = place.ok(&format!("{name} --help"));
+        assert!(
+            !text.contains("[`") && !text.contains("`]"),
+            "{name}: a link of the library's documentation\n{text}"
+        );
+    }
+}
+
 #[test]
 fn the_file_does_not_grow_with_the_number_of_classes() {
     let place = Place::new();

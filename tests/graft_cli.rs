@@ -138,9 +138,45 @@ fn wrong_use_is_told_plainly() {
         assert!(text.contains(message), "{line}\n{text}");
         assert!(!place.path("out.onnx").exists());
     }
+    let text = place.fails(&format!("graft {mlp} --logits nosuchvalue -o out.onnx"), 2);
+    assert_eq!(text.matches(" logits,").count(), 1, "every value is listed once: {text}");
     assert!(
         place.fails(&format!("graft {mlp} -o nowhere/x.onnx"), 2).contains("cannot write nowhere/x.onnx")
     );
+}
+
+#[test]
+fn labels_have_a_name() {
+    let place = Place::new();
+    let mlp = data("classifiers/mlp/model.onnx").display().to_string();
+    for emit in ["loss", "loss-grad", "gradients", "train-step"] {
+        let mut command = place.command(&format!("graft {mlp} cross-entropy --emit {emit} -o out.onnx"));
+        let output = command.args(["--labels", ""]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{emit}: {text}");
+        assert!(text.contains("--labels: the name is empty"), "{emit}: {text}");
+        assert!(!place.path("out.onnx").exists());
+    }
+}
+
+#[test]
+fn check_refuses_a_graft_with_an_input_without_a_name() {
+    use prost::Message;
+    let place = Place::new();
+    let mlp = data("classifiers/mlp/model.onnx").display().to_string();
+    place.ok(&format!("graft {mlp} --emit loss-grad -o g.onnx"));
+    let mut model = onnx::read(&std::fs::read(place.path("g.onnx")).unwrap()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    for input in &mut graph.input {
+        input.name = input.name.take().map(|name| if name == "labels" { String::new() } else { name });
+    }
+    for value in graph.node.iter_mut().flat_map(|node| &mut node.input) {
+        if value == "labels" {
+            value.clear();
+        }
+    }
+    std::fs::write(place.path("g.onnx"), model.encode_to_vec()).unwrap();
+    assert!(place.fails("check g.onnx", 2).contains("g.onnx: an input of the graph has no name"));
 }
 
 #[test]

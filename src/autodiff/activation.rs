@@ -12,67 +12,69 @@ pub(super) fn unary(v: &mut Vjp<'_>, op: UnaryOp) -> Gradients {
     }
     let (x, y, g) = (v.x(0), v.y(), v.g()?);
     let dx = match op {
-        // dx = g · sign x
-        UnaryOp::Abs => {
-            let sign = v.unary(UnaryOp::Sign, x);
-            v.mul(g, sign)
+        // dx = g · slope
+        UnaryOp::Abs | UnaryOp::Erf | UnaryOp::Exp | UnaryOp::Sigmoid | UnaryOp::Softplus | UnaryOp::Tanh => {
+            slope(v, op).map(|slope| v.mul(g, slope))
         }
-        // dx = g · (2/√π) e^(-x²)
-        UnaryOp::Erf => {
-            let square = v.mul(x, x);
-            let negative = v.neg(square);
-            let bell = v.unary(UnaryOp::Exp, negative);
-            let slope = v.scaled(bell, FRAC_2_SQRT_PI);
-            v.mul(g, slope)
-        }
-        // dx = g · y
-        UnaryOp::Exp => v.mul(g, y),
-        UnaryOp::HardSwish => hard_swish(v, x, g),
+        UnaryOp::HardSwish => Some(hard_swish(v, x, g)),
         // dx = g
-        UnaryOp::Identity => g,
+        UnaryOp::Identity => Some(g),
         // dx = g / x
-        UnaryOp::Log => v.div(g, x),
+        UnaryOp::Log => Some(v.div(g, x)),
         // dx = -g
-        UnaryOp::Neg => v.neg(g),
+        UnaryOp::Neg => Some(v.neg(g)),
         // dx = -g · y²
         UnaryOp::Reciprocal => {
             let square = v.mul(y, y);
             let product = v.mul(g, square);
-            v.neg(product)
+            Some(v.neg(product))
         }
         // dx = g where y > 0
         UnaryOp::Relu => {
             let zero = v.scalar(y, 0.0);
             let positive = v.compare(CompareOp::Greater, y, zero);
-            v.only_where(positive, g)
-        }
-        // dx = g · y · (1 - y)
-        UnaryOp::Sigmoid => {
-            let one = v.scalar(y, 1.0);
-            let rest = v.sub(one, y);
-            let slope = v.mul(y, rest);
-            v.mul(g, slope)
-        }
-        // dx = g · sigmoid(x)
-        UnaryOp::Softplus => {
-            let slope = v.unary(UnaryOp::Sigmoid, x);
-            v.mul(g, slope)
+            Some(v.only_where(positive, g))
         }
         // dx = g / 2y
         UnaryOp::Sqrt => {
             let half = v.scaled(g, 0.5);
-            v.div(half, y)
+            Some(v.div(half, y))
         }
-        // dx = g · (1 - y²)
+        UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Not => None,
+    };
+    Ok(vec![dx])
+}
+
+/// dy/dx, for the functions whose gradient is a product with it.
+fn slope(v: &mut Vjp<'_>, op: UnaryOp) -> Option<ValueId> {
+    let (x, y) = (v.x(0), v.y());
+    Some(match op {
+        // sign x
+        UnaryOp::Abs => v.unary(UnaryOp::Sign, x),
+        // (2/√π) e^(-x²)
+        UnaryOp::Erf => {
+            let square = v.mul(x, x);
+            let negative = v.neg(square);
+            let bell = v.unary(UnaryOp::Exp, negative);
+            v.scaled(bell, FRAC_2_SQRT_PI)
+        }
+        UnaryOp::Exp => y,
+        // y · (1 - y)
+        UnaryOp::Sigmoid => {
+            let one = v.scalar(y, 1.0);
+            let rest = v.sub(one, y);
+            v.mul(y, rest)
+        }
+        // sigmoid(x)
+        UnaryOp::Softplus => v.unary(UnaryOp::Sigmoid, x),
+        // 1 - y²
         UnaryOp::Tanh => {
             let one = v.scalar(y, 1.0);
             let square = v.mul(y, y);
-            let slope = v.sub(one, square);
-            v.mul(g, slope)
+            v.sub(one, square)
         }
-        UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Not => return Ok(vec![None]),
-    };
-    Ok(vec![Some(dx)])
+        _ => return None,
+    })
 }
 
 // dx = 0 for x < -3, g for x > 3, g · (x/3 + 1/2) between

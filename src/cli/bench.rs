@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::check::find_library;
+use super::ops;
 use super::output::{Target, say};
 use super::report::{judge, read_results, share};
 use super::{Exit, Failure};
@@ -51,7 +52,7 @@ pub struct Args {
     /// An ONNX Runtime library, or the directory it is in
     #[arg(long, value_name = "PATH")]
     runtime: Option<PathBuf>,
-    /// The library of the fused operator (default: beside this program)
+    /// The library of the fused operator (default: the one that `ibgraph ops path` prints)
     #[arg(long, value_name = "FILE")]
     operator_library: Option<PathBuf>,
     /// A Python interpreter with PyTorch, for the peers (default: IBGRAPH_PEER_PYTHON); `ci/peers` makes one
@@ -155,9 +156,7 @@ fn operator_library(args: &Args) -> Result<Option<PathBuf>, Failure> {
         }
         return Ok(Some(named.clone()));
     }
-    let name = format!("{}ibgraph_ops{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join(name)));
-    Ok(beside.filter(|path| path.is_file()))
+    ops::find()
 }
 
 /// The process of the peers, or why there is none, which the report tells.

@@ -12,7 +12,7 @@ use super::runtime::search;
 use super::{Exit, Failure};
 use crate::check::{CheckError, Report, check};
 use crate::graft::extract;
-use crate::onnx::{self, Host};
+use crate::onnx::{self, Host, HostError};
 use crate::runtime::discover::{Found, Origin, find};
 use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider, has_fused_nodes};
 
@@ -28,8 +28,8 @@ pub struct Args {
     /// Data in the layout of the ONNX backend tests (test_data_set_*/input_*.pb, output_*.pb) instead of generated cases
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Also write the report as JSON; `-` writes it to standard output instead of the table
-    #[arg(long, value_name = "FILE")]
+    /// Also write the report as JSON; `-`, or no FILE, writes it to standard output instead of the table
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<String>,
     #[command(flatten)]
     engine: EngineArgs,
@@ -88,9 +88,11 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
 
 /// The loss that was grafted onto a classifier, as a file of its own.
 fn grafted_loss(file: &ModelFile) -> Result<Option<Vec<u8>>, Failure> {
-    // What is no model is told by the check itself.
-    let Ok(host) = Host::read(file.bytes()) else {
-        return Ok(None);
+    let host = match Host::read(file.bytes()) {
+        Ok(host) => host,
+        Err(error @ HostError::Structure(_)) => return Err(file.failure(error)),
+        // What is no model is told by the check itself.
+        Err(_) => return Ok(None),
     };
     extract(&host).map_err(|error| file.failure(error))
 }

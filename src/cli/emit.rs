@@ -25,7 +25,7 @@ pub struct Args {
     /// Element type of logits, features and gradients
     #[arg(long, value_enum, default_value = "f32")]
     dtype: FloatType,
-    /// portable: forward and backward; the other two have the output loss alone, for ONNX Runtime Training
+    /// How the loss becomes nodes; trainable and explicit-backward have the output loss alone
     #[arg(long, value_enum, default_value = "portable")]
     lowering: Lowering,
     /// Operator set

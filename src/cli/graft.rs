@@ -9,7 +9,7 @@ use super::{Exit, Failure};
 use crate::graft::{Attached, Head, Kind, Plan, Wishes, attach, discover};
 use crate::graph::Graph;
 use crate::loss::Loss;
-use crate::lower;
+use crate::lower::{self, TrainableError};
 use crate::onnx::{Host, splice};
 use crate::tensor::DType;
 
@@ -181,7 +181,7 @@ fn lowered(args: &Args, kind: Kind, loss: Loss, opset: i64) -> Result<(Loss, Gra
             let lower = if args.explicit_backward { lower::explicit_backward } else { lower::trainable };
             let graph = match lower(&loss) {
                 Ok(_) if opset < SEQUENCES && !args.explicit_backward => lower::portable(&alone),
-                graph => graph.map_err(|error| Failure::usage(format!("--emit loss: {error}")))?,
+                graph => graph.map_err(untrainable)?,
             };
             Ok((alone, graph))
         }
@@ -194,6 +194,14 @@ fn lowered(args: &Args, kind: Kind, loss: Loss, opset: i64) -> Result<(Loss, Gra
             Ok((loss, graph))
         }
     }
+}
+
+fn untrainable(error: TrainableError) -> Failure {
+    let way_out = match error {
+        TrainableError::Float64 => ", or --emit loss-grad, which takes float64",
+        _ => "",
+    };
+    Failure::usage(format!("--emit loss: {error}{way_out}"))
 }
 
 fn summary(

@@ -54,7 +54,11 @@ impl Target {
         match self {
             Target::Stdout => {
                 let mut out = io::stdout().lock();
-                write(&mut out).and_then(|()| out.flush()).map_err(|e| failure(Path::new("-"), &e))
+                match write(&mut out).and_then(|()| out.flush()) {
+                    // As with `say`.
+                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                    result => result.map_err(|e| failure(Path::new("-"), &e)),
+                }
             }
             Target::File(path) => replace(path, write).map_err(|e| failure(path, &e)),
         }

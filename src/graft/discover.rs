@@ -86,14 +86,14 @@ pub enum DiscoverError {
         wanted: &'static str,
     },
     /// Not a float type.
-    #[error("the {role} `{name}` have element type {code} of TensorProto.DataType; a float type is needed")]
+    #[error("the {role} `{name}` are {dtype}; a float type is needed")]
     ElementType {
         /// "logits" or "features"
         role: &'static str,
         /// Their name.
         name: String,
-        /// The type's number.
-        code: i32,
+        /// The type, or its number in `TensorProto.DataType` where it has no name here.
+        dtype: String,
     },
 }
 
@@ -148,6 +148,7 @@ fn check_name(flow: &Flow<'_>, flag: &'static str, name: &str) -> Result<(), Dis
     }
     let mut known: Vec<&str> = flow.values().collect();
     known.sort_unstable();
+    known.dedup();
     let suggestion = suggest(name, &known);
     Err(DiscoverError::NoSuchValue { flag, name: name.to_owned(), suggestion })
 }
@@ -167,7 +168,9 @@ fn found_logits(host: &Host<'_>, flow: &Flow<'_>) -> Result<(String, String), Di
     let feeds = |a: &Candidate<'_>| all.iter().any(|b| flow.depends(b.value, a.value));
     candidates.retain(|candidate| !feeds(candidate));
     match candidates.as_slice() {
-        [] => Err(DiscoverError::NoLogits("no output leads back to a value of shape [N, C]".to_owned())),
+        [] => Err(DiscoverError::NoLogits(
+            "no output leads back to a value of shape [N, C], C 2 or more".to_owned(),
+        )),
         [one] => Ok((one.value.to_owned(), one.why.clone())),
         many => Err(DiscoverError::Ambiguous(
             many.iter().map(|candidate| format!("  {}: {}", candidate.value, candidate.why)).collect(),
@@ -180,7 +183,8 @@ fn found_features(flow: &Flow<'_>, logits: &str) -> Result<(String, String, Know
     let made_by = walk(flow, logits).filter(|candidate| candidate.layer);
     let Some((output, layer)) = made_by.and_then(|c| Some((c.value, linear(flow, c.value)?))) else {
         return Err(format!(
-            "`{logits}` is not made by a linear layer (Gemm, or MatMul with or without Add)"
+            "`{logits}` is not made by a linear layer (Gemm, or MatMul with or without Add, with constant \
+             weights)"
         ));
     };
     let told = layer.data_type(flow, &flow.known(output));
@@ -196,7 +200,11 @@ fn place(
     let known = flow.known(&name).completed(told);
     let dtype = known.element.map(|code| match DType::from_onnx_code(code) {
         Some(dtype @ (DType::F32 | DType::F64 | DType::F16 | DType::BF16)) => Ok(dtype),
-        _ => Err(DiscoverError::ElementType { role, name: name.clone(), code }),
+        other => {
+            let dtype =
+                other.map_or_else(|| format!("of ONNX element type {code}"), |dtype| dtype.to_string());
+            Err(DiscoverError::ElementType { role, name: name.clone(), dtype })
+        }
     });
     let text = |extent: Extent| match extent {
         Extent::Unknown => UNKNOWN.to_owned(),

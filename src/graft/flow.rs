@@ -45,7 +45,11 @@ impl<'a> Flow<'a> {
 
     /// Whether the graph has a value of this name.
     pub fn has(&self, value: &str) -> bool {
-        self.makers.contains_key(value) || self.types.contains_key(value) || self.stored.contains_key(value)
+        // An output that a node leaves out has the empty name.
+        let known = self.makers.contains_key(value)
+            || self.types.contains_key(value)
+            || self.stored.contains_key(value);
+        known && !value.is_empty()
     }
 
     /// Every name that is made by a node or declared.

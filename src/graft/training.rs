@@ -12,14 +12,13 @@ use super::attach::{AttachError, checked_opset, features, labels};
 use super::description::{FORMAT, METADATA};
 use super::discover::Head;
 use crate::autodiff::{self, AutodiffError};
-use crate::graph::{BinaryOp, Builder, Dim, TensorType, ValueId};
-use crate::loss::metadata::{self, CLASS_WEIGHTS};
-use crate::loss::{self, Interface, InterfaceError, Loss, Reduction};
-use crate::lower;
+use crate::graph::{BinaryOp, Builder, ValueId};
+use crate::loss::metadata;
+use crate::loss::{Interface, InterfaceError, Loss, Reduction};
 use crate::onnx::{Delta, Host, ImportError, Imported, import};
 use crate::row;
 use crate::train::manifest::{
-    self, Carried, CarriedRole, Initial, Input, InputRole, Kind, Manifest, Output, OutputRole, Port,
+    self, Carried, CarriedRole, Initial, Input, Kind, Manifest, Output, OutputRole, Port,
 };
 use crate::train::names::{GRADIENT, NEXT};
 use crate::train::update::{Parameter, append};
@@ -27,12 +26,15 @@ use crate::train::{Recipe, loss_scale};
 
 mod additions;
 mod glob;
+mod loss;
 mod parameters;
+mod ports;
 mod prospect;
 
 use additions::Additions;
 pub use parameters::Selection;
 use parameters::{Chosen, Settled, statistics};
+use ports::{classifier_outputs, data_inputs};
 pub use prospect::{Prospect, prospect};
 
 /// What is to be trained, and how.
@@ -126,33 +128,6 @@ fn in_full_precision(loss: &Loss) -> Result<Loss, InterfaceError> {
     let dtype = loss.interface().scalar_dtype();
     let interface = Interface { dtype, outputs: Vec::new(), ..loss.interface().clone() };
     Loss::with_tables(loss.spec().clone(), interface, loss.tables().clone())
-}
-
-/// The classifier's own inputs, by which a caller gives a batch.
-fn data_inputs(host: &Host<'_>, labels: Option<&str>) -> Vec<Input> {
-    let graph = host.graph();
-    let stored = |name: &str| graph.initializer.iter().any(|t| t.name.as_deref() == Some(name));
-    let inputs = graph.input.iter().filter_map(|port| Some((port, port.name.as_deref()?)));
-    let given = inputs.filter(|(_, name)| !stored(name));
-    given
-        .filter_map(|(port, name)| {
-            let role = if labels == Some(name) { InputRole::Labels } else { InputRole::Data };
-            let ty = crate::onnx::port_type(port)?;
-            Some(Input { port: Port::new(name, &ty), role, default: None })
-        })
-        .collect()
-}
-
-/// The classifier's own outputs, of those that have a type.
-fn classifier_outputs(host: &Host<'_>, logits: &str) -> Vec<Output> {
-    let ports = host.graph().output.iter().filter_map(|port| Some((port, port.name.as_deref()?)));
-    let typed = ports.filter_map(|(port, name)| Some((name, crate::onnx::port_type(port)?)));
-    typed
-        .map(|(name, ty)| {
-            let role = if name == logits { OutputRole::Logits } else { OutputRole::Classifier };
-            Output { port: Port::new(name, &ty), role, of: None }
-        })
-        .collect()
 }
 
 /// A training graph in the making.
@@ -283,69 +258,6 @@ impl Maker<'_> {
             self.additions.output(self.b, successor, next);
         }
         carried
-    }
-}
-
-/// The loss on top of the classifier.
-struct Lowered {
-    loss: ValueId,
-    logits_grad: ValueId,
-    features_grad: Option<ValueId>,
-}
-
-impl Maker<'_> {
-    fn lowered(&mut self) -> Lowered {
-        let ports = self.loss.inputs();
-        let inputs: Vec<ValueId> = ports.iter().map(|port| self.port(port)).collect();
-        let graph = lower::portable(self.loss);
-        let made = self.b.inline(&graph, &inputs);
-        let by_name: IndexMap<String, ValueId> =
-            self.loss.outputs().into_iter().map(|port| port.name).zip(made).collect();
-        Lowered {
-            loss: by_name["loss"],
-            logits_grad: by_name["logits_grad"],
-            features_grad: by_name.get("features_grad").copied(),
-        }
-    }
-
-    /// What the loss takes: a value of the classifier in the loss's type, or a new input.
-    fn port(&mut self, port: &loss::Port) -> ValueId {
-        let theirs = match port.name.as_str() {
-            "logits" => Some(self.logits),
-            "features" => self.features,
-            "labels" => self.labels,
-            _ => None,
-        };
-        if let Some(value) = theirs {
-            return self.b.cast(value, port.dtype);
-        }
-        let base = match port.name.as_str() {
-            "labels" => self.plan.labels.unwrap_or("labels"),
-            other => other,
-        };
-        let name = self.additions.names().give(base);
-        let batch = self.b.ty(self.logits).shape[0].clone();
-        let extent = |dim: &loss::Dim| match dim {
-            loss::Dim::Fixed(n) => Dim::Fixed(*n),
-            loss::Dim::Symbol(_) => batch.clone(),
-        };
-        let ty = TensorType { dtype: port.dtype, shape: port.shape.iter().map(extent).collect() };
-        let (role, default) = self.role(&port.name);
-        self.inputs.push(Input { port: Port::new(&name, &ty), role, default });
-        self.names.insert(port.name.clone(), name.clone());
-        self.b.input(&name, ty)
-    }
-
-    fn role(&self, port: &str) -> (InputRole, Option<f64>) {
-        match port {
-            "labels" => (InputRole::Labels, None),
-            "enabled" => (InputRole::Enabled, Some(1.0)),
-            CLASS_WEIGHTS => (InputRole::ClassWeights, None),
-            name => {
-                let value = self.loss.spec().parameters.get(name).map(|parameter| parameter.value);
-                (InputRole::LossParameter, value)
-            }
-        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Tensor data in other files: where it is, and whether it may be read.
 //!
 //! A model is input from anywhere, and its external data is a path that it names. Invariant: only regular files in the
-//! model's own directory (or below) are opened, through no link of any kind, and nothing beyond their end is asked for.
+//! model's own directory (or below) are opened, and nothing beyond their end is asked for. On Unix they are opened through no
+//! link of any kind. Elsewhere hard links are not seen, and a path is checked before it is opened by its name, so that a
+//! symbolic link could take its place in between.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

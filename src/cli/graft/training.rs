@@ -238,10 +238,10 @@ fn summary(
     let what = match args.emit {
         Emit::Apply => format!("wrote {name}: the update of {}'s parameters, {size} bytes", args.model),
         _ => format!(
-            "wrote {name}: {loss} on {}, {} classes, {} trained, {size} bytes",
+            "wrote {name}: {loss} on {}, {} classes, {}, {size} bytes",
             args.model,
             opened.loss.interface().classes,
-            if args.emit == Emit::TrainStep { "a step that is" } else { "gradients of what is" },
+            if args.emit == Emit::TrainStep { "a training step" } else { "gradients" },
         ),
     };
     let listed = |names: Vec<&str>| names.join(", ");

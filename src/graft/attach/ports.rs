@@ -47,6 +47,11 @@ pub fn features<'a>(head: &'a Head, loss: &Loss) -> Result<Option<&'a Place>, At
 
 /// The value that `--labels` names, where the classifier has it.
 pub fn labels(host: &Host<'_>, name: Option<&str>) -> Result<Option<Labels>, AttachError> {
+    if name == Some("") {
+        return Err(AttachError::Port(
+            "--labels: the name is empty; name a value of the model, or the new input".to_owned(),
+        ));
+    }
     let flow = Flow::new(host);
     let Some(name) = name.filter(|name| flow.has(name)) else {
         return Ok(None);

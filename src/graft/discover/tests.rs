@@ -150,7 +150,7 @@ fn what_is_no_classifier_is_told() {
         (
             graph(&[node("ArgMax", &["x"], "c")], &[port("c", I64, &["n", "5"])]),
             Wishes { logits: Some("c"), features: None },
-            "the logits `c` have element type 7",
+            "the logits `c` are int64; a float type is needed",
         ),
     ];
     for (graph, wishes, expected) in cases {

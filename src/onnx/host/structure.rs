@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::onnx::messages::{FunctionProto, GraphProto, ModelProto, NodeProto};
+use crate::onnx::messages::{FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
 /// A graph that no engine could run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,14 @@ pub enum StructureError {
         /// The second maker.
         maker: String,
     },
+    /// An input or output that no run could give or ask for.
+    #[error("an {port} of {of} has no name")]
+    Unnamed {
+        /// "input" or "output"
+        port: &'static str,
+        /// The graph.
+        of: String,
+    },
     /// A graph's or function's output that is not there.
     #[error("the output `{value}` of {of} is not made by anything")]
     Output {
@@ -82,6 +90,8 @@ impl Scope<'_> {
 }
 
 fn verify_graph(graph: &GraphProto, name: &str, outer: Option<&Scope<'_>>) -> Result<(), StructureError> {
+    verify_names("input", &graph.input, name)?;
+    verify_names("output", &graph.output, name)?;
     let mut scope = Scope { outer, made: HashSet::new() };
     let twice = |value: &str, maker: &str| {
         Err(StructureError::MadeTwice { value: value.to_owned(), maker: maker.to_owned() })
@@ -105,6 +115,13 @@ fn verify_graph(graph: &GraphProto, name: &str, outer: Option<&Scope<'_>>) -> Re
     let outputs = graph.output.iter().filter_map(|o| o.name.as_deref());
     verify_nodes(&graph.node, &mut scope)?;
     verify_outputs(outputs, name, &scope)
+}
+
+fn verify_names(port: &'static str, ports: &[ValueInfoProto], of: &str) -> Result<(), StructureError> {
+    match ports.iter().any(|info| info.name.as_deref().is_none_or(str::is_empty)) {
+        true => Err(StructureError::Unnamed { port, of: of.to_owned() }),
+        false => Ok(()),
+    }
 }
 
 fn verify_function(function: &FunctionProto) -> Result<(), StructureError> {
@@ -171,7 +188,7 @@ fn not_made(nodes: &[NodeProto], reader: usize, value: &str) -> StructureError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onnx::messages::{AttributeProto, TensorProto, ValueInfoProto};
+    use crate::onnx::messages::{AttributeProto, TensorProto};
 
     fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
         NodeProto {
@@ -220,6 +237,11 @@ mod tests {
                 "two values are named `a`",
             ),
             (graph(&[], "z"), "the output `z` of the graph is not made"),
+            (graph(&[node("Relu", &["x"], &["y"])], ""), "an output of the graph has no name"),
+            (
+                GraphProto { input: vec![ValueInfoProto::default()], ..graph(&[], "w") },
+                "an input of the graph has no name",
+            ),
         ];
         for (graph, expected) in cases {
             let got = message(graph);
