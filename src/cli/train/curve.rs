@@ -13,19 +13,24 @@ const MOST_TICKS: usize = 10;
 /// Most points of the line of batches; more are thinned out, each point the mean of its neighbours.
 const MOST_POINTS: usize = 2000;
 
-/// Colours for light and dark pages; the blue is Okabe and Ito's.
+/// Colours for light and dark pages; the blue is Okabe and Ito's. Without CSS variables, as in the picture of `ibgraph
+/// explain`: only browsers know them.
 const STYLE: &str = "
-  svg { --page: #ffffff; --ink: #1f2328; --faint: #d8dce1; --batch: #9ec9e2; --mean: #0072b2; }
-  @media (prefers-color-scheme: dark) {
-    svg { --page: #0d1117; --ink: #e6edf3; --faint: #30363d; --batch: #2a5876; --mean: #56b4e9; }
-  }
-  text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: var(--ink); }
-  .page { fill: var(--page); }
-  .frame { fill: none; stroke: var(--ink); }
-  .grid { stroke: var(--faint); }
+  text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #1f2328; }
+  .page { fill: #ffffff; }
+  .frame { fill: none; stroke: #1f2328; }
+  .grid { stroke: #d8dce1; }
   .batch, .mean { fill: none; stroke-linejoin: round; }
-  .batch { stroke: var(--batch); }
-  .mean { stroke: var(--mean); stroke-width: 2; }
+  .batch { stroke: #9ec9e2; }
+  .mean { stroke: #0072b2; stroke-width: 2; }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #e6edf3; }
+    .page { fill: #0d1117; }
+    .frame { stroke: #e6edf3; }
+    .grid { stroke: #30363d; }
+    .batch { stroke: #2a5876; }
+    .mean { stroke: #56b4e9; }
+  }
 ";
 
 /// The picture of `losses`, one a batch, with `batches` an epoch.
