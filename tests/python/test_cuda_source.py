@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import onnx
 import pytest
-from conftest import required, vector
+from conftest import DTYPES, required, vector
 from oracle import assert_close
 
 ARCHITECTURES = ["sm_80", "sm_90"]
@@ -30,10 +30,10 @@ def nvrtc():
     return ctypes.CDLL(str(library))
 
 
-def source(model, dtype="f32") -> str:
+def source(model, dtype="f32", *shape) -> str:
     (node,) = onnx.load(model).graph.node
     program = required("IBGRAPH_TEST_CUDA_SOURCE", "the built example cuda_source")
-    done = subprocess.run([program, dtype], input=node.attribute[0].s, capture_output=True, timeout=60)
+    done = subprocess.run([program, dtype, *shape], input=node.attribute[0].s, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
 
@@ -75,38 +75,83 @@ class Args(ctypes.Structure):
 
     NAMES = ["logits", "labels", "features", "loss_grad", "class_weights", "logit_bias", "label_margin", "enabled"]
     NAMES += ["parameter", "loss", "logits_grad", "features_grad", "row_loss", "entry", "work"]
-    _fields_ = [(name, ctypes.c_void_p) for name in NAMES] + [("n", ctypes.c_longlong), ("d", ctypes.c_longlong)]
+    SIZES = ["n", "d", "blocks", "cached"]
+    _fields_ = [(name, ctypes.c_void_p) for name in NAMES] + [(name, ctypes.c_longlong) for name in SIZES]
 
 
+# As the library launches them: `batch` where the source says that it is needed, a row a lane group, `total`.
 RUN = """
-extern "C" void run(Args a) {
-    batch(a);
-    for (blockIdx.x = 0; blockIdx.x < a.n; blockIdx.x++) rows(a);
-    total(a);
+static Args arguments;
+extern "C" int blocks_of(long long n) { return (int)((n + THREADS / LANES - 1) / (THREADS / LANES)); }
+extern "C" void run(Args a, int backwards) {
+    arguments = a;
+    work = [] { batch(arguments); };
+    if (NEEDS_BATCH) run_block(0, 1024, backwards);
+    work = [] { rows(arguments); };
+    for (int block = 0; block < a.blocks; block++) run_block(block, THREADS, backwards);
+    work = [] { total(arguments); };
+    if (HAS_TOTAL) run_block(0, 1024, backwards);
 }
 """
 
 
+def on_host(text: str, directory) -> ctypes.CDLL:
+    """The kernels as a library, with a shim for CUDA."""
+    shim = pathlib.Path(__file__).with_name("cuda_shim.h").read_text()
+    (directory / "rows.cpp").write_text(shim + text + RUN)
+    library = directory / "rows.so"
+    flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
+    subprocess.run(["c++", *flags, "-o", library, directory / "rows.cpp"], check=True, timeout=120)
+    loaded = ctypes.CDLL(str(library))
+    loaded.run.argtypes = [Args, ctypes.c_int]
+    loaded.blocks_of.argtypes = [ctypes.c_longlong]
+    return loaded
+
+
+def placed(value: np.ndarray, offset: int) -> np.ndarray:
+    """A copy that starts so many elements after an address that 16 divides."""
+    flat = np.ascontiguousarray(value).reshape(-1)
+    space = np.zeros(flat.size * flat.itemsize + 64, np.uint8)
+    start = -space.ctypes.data % 16 + offset * flat.itemsize
+    place = space[start : start + flat.nbytes].view(flat.dtype)
+    place[:] = flat
+    return place
+
+
+def run_on_host(library, graph, feeds, shapes, dtype, *, offset=0, backwards=False, cached=4) -> dict[str, np.ndarray]:
+    """The outputs, whose shapes are given; logits and what is of their type stand `offset` elements off."""
+    tables = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    n = len(feeds["labels"])
+    wide = {"logits_grad", "features_grad"}
+    narrow = np.float64 if dtype == np.float64 else np.float32
+    held = {name: placed(value, offset if name in ("logits", "features") else 0) for name, value in (feeds | tables).items()}
+    for name, shape in shapes.items():
+        kind = dtype if name in wide else narrow
+        held[name] = placed(np.full(int(np.prod(shape)), np.nan).astype(kind), offset if name in wide else 0)
+    held["work"] = np.full(2 + n, np.nan)
+    width = feeds["features"].shape[1] if "features" in feeds and feeds["features"].ndim > 1 else 0
+    places = {name if name in Args.NAMES else "parameter": value.ctypes.data for name, value in held.items()}
+    blocks = library.blocks_of(n)
+    library.run(Args(**places, n=n, d=width, blocks=blocks, cached=cached), int(backwards))
+    return {name: held[name].reshape(shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("shape", ["warp", "block", "streamed"])
 @pytest.mark.parametrize("name", VECTORS)
-def test_its_arithmetic_is_right(emit, tmp_path, name):
+def test_its_arithmetic_is_right(emit, tmp_path, name, shape):
     case = vector(name)
     model = emit(*case.arguments(tmp_path), "--lowering=fused")
-    shim = pathlib.Path(__file__).with_name("cuda_shim.h").read_text()
-    (tmp_path / "rows.cpp").write_text(shim + source(model) + RUN)
-    library = tmp_path / "rows.so"
-    subprocess.run(["c++", "-O1", "-shared", "-fPIC", "-o", library, tmp_path / "rows.cpp"], check=True, timeout=120)
+    library = on_host(source(model, "f32", shape), tmp_path)
     graph = onnx.load(model).graph
-    tables = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-    inputs = {port.name: case.inputs[port.name] for port in graph.input} | tables
-    outputs = {o.name: np.full(case.outputs[o.name].shape, np.nan, np.float32) for o in graph.output}
-    outputs = {name: np.atleast_1d(value) for name, value in outputs.items()}
-    n = len(inputs["labels"])
-    held = {**inputs, **outputs, "work": np.full(2 + n, np.nan)}
-    held = {name: np.ascontiguousarray(value) for name, value in held.items()}
-    width = inputs["features"].shape[1] if "features" in inputs else 0
-    args = Args(**{name: value.ctypes.data for name, value in held.items()}, n=n, d=width)
-    run = ctypes.CDLL(str(library)).run
-    run.argtypes = [Args]
-    run(args)
-    for output in outputs:
-        assert_close(held[output].reshape(case.outputs[output].shape), case.outputs[output])
+    dtype = np.float32
+    feeds = {port.name: case.inputs[port.name] for port in graph.input}
+    shapes = {o.name: case.outputs[o.name].shape for o in graph.output}
+    found = run_on_host(library, graph, feeds, shapes, dtype)
+    for output in shapes:
+        assert_close(found[output], case.outputs[output])
+    # Neither the order of threads nor how buffers lie in memory changes a sum beyond its rounding.
+    again = run_on_host(library, graph, feeds, shapes, dtype, backwards=True)
+    moved = run_on_host(library, graph, feeds, shapes, dtype, offset=1)
+    for output in shapes:
+        np.testing.assert_array_equal(found[output], again[output])
+        assert_close(moved[output], case.outputs[output])
