@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::check::find_library;
@@ -96,7 +95,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let setup = setup(&args, &plan)?;
     let mut results = begin(&args, &plan, &source, &setup)?;
     write_json(&args.output, &results)?;
-    let stop = on_interrupt()?;
+    let stop = super::interrupt::flag()?;
     measure(&args, &plan, &setup, &mut results, &stop)?;
     write_reports(&args.output, &results)?;
     say(report::markdown(&results));
@@ -201,19 +200,6 @@ fn begin(args: &Args, plan: &Plan, source: &str, setup: &Setup) -> Result<Result
         return Err(Failure::usage(format!("{path} is of another machine ({why}); leave out --resume")));
     }
     Ok(Results { cells: before.cells, warnings: before.warnings, started: before.started, ..fresh })
-}
-
-/// Set by the first Ctrl-C, which asks for an end after the current run; the second does not wait for it.
-fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = stop.clone();
-    let handler = move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(Exit::Interrupted as i32);
-        }
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::usage(format!("cannot catch Ctrl-C: {error}")))?;
-    Ok(stop)
 }
 
 fn measure(
