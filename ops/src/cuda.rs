@@ -1,15 +1,42 @@
-//! The fused operator on CUDA: its source, written for a loss.
+//! The fused operator on CUDA: its source, written for a loss, its compilation, and its launches.
 //!
-//! The row program becomes straight-line code, so that nothing is interpreted on the device; types, sizes and options
+//! [`Plan`] says how rows are spread over threads, [`source`] writes the kernels, [`code`] has them compiled by NVRTC and
+//! keeps what it made, and [`Kernels`] runs them on a stream. Neither the driver nor NVRTC is linked: `libraries` finds
+//! them where there is a device. The row program becomes straight-line code, so that nothing is interpreted on the device; types, sizes and options
 //! become macros above the sources of `cuda/kernels`. Labels that are no class make their row NaN: a device raises no
 //! errors. Invariant: equal losses and types give equal sources.
 
+mod arguments;
+mod cache;
+mod compile;
+mod driver;
+mod launch;
+mod libraries;
+mod nvrtc;
 mod plan;
 mod program;
 
-pub use plan::{Plan, REDUCING, Shape};
+pub use arguments::{Slot, arguments};
+pub use compile::code;
+pub use driver::{Device, DevicePointer, Driver, Entered};
+pub use launch::{Kernels, Launch, device};
+pub use libraries::{DRIVER, loaded_files, open_driver, open_nvrtc, places_of};
+pub use nvrtc::{Nvrtc, Target};
+pub use plan::{Plan, Shape};
 
 use crate::descriptor::{Descriptor, FeatureInput, Input, Output, Read, Reduction};
+
+/// Why the operator does not run on a device: a library that is missing, or what the compiler or the driver says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CudaError(pub String);
+
+impl std::fmt::Display for CudaError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CudaError {}
 
 /// Element types of a kernel, which its source is written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +144,8 @@ fn sizes_of(define: &mut Define<'_>, loss: &Descriptor, plan: &Plan) {
     define("PARAMETERS", &loss.parameters().max(1));
     define("ENTRIES", &entries.max(1));
     define("CLASSES", &format!("{}LL", loss.classes));
+    define("ARGUMENTS", &arguments::declarations(loss));
+    define("ARGUMENT_COUNT", &arguments(loss).len());
     define("THREADS", &plan.threads);
     define("LANES", &plan.lanes());
     define("SLOTS", &plan.slots);

@@ -2,6 +2,7 @@
 // its block or its warp, so that barriers, shuffles and shared memory do what they do on a device. Blocks run one after
 // the other. `launch` can run a block's threads in either order: a result that depends on it is a race.
 #include <math.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
@@ -24,17 +25,28 @@ struct Index {
 static Index threadIdx, blockDim, blockIdx;
 
 enum { MOST = 1024, WARPS = MOST / 32, STACK = 64 << 10 };
+// A context is where a fiber starts; from there on it jumps, which takes no call of the system.
 struct Fiber {
     ucontext_t context;
-    bool done;
-    unsigned block_waits, warp_waits;
+    jmp_buf place;
+    bool started, done;
+    unsigned warp_waits;
 };
 static Fiber fibers[MOST];
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static unsigned block_arrived, block_passed, warp_arrived[WARPS], warp_passed[WARPS];
 static unsigned long long exchanged[2][MOST];
 
-static void give_way() { swapcontext(&fibers[threadIdx.x].context, &scheduler); }
+static void give_way() {
+    if (!_setjmp(fibers[threadIdx.x].place)) _longjmp(scheduler, 1);
+}
+
+static void resume(Fiber &fiber) {
+    if (_setjmp(scheduler)) return;
+    if (fiber.started) _longjmp(fiber.place, 1);
+    fiber.started = true;
+    setcontext(&fiber.context);
+}
 
 static void wait_for(unsigned *arrived, unsigned *passed, unsigned members) {
     const unsigned before = *passed;
@@ -90,11 +102,11 @@ static void run_block(unsigned block, unsigned threads, bool backwards) {
     blockIdx.x = block, blockDim.x = threads;
     for (unsigned t = 0; t < threads; t++) {
         Fiber &fiber = fibers[t];
-        fiber.done = false, fiber.warp_waits = 0;
+        fiber.started = fiber.done = false, fiber.warp_waits = 0;
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = stacks + (size_t)t * STACK;
         fiber.context.uc_stack.ss_size = STACK;
-        fiber.context.uc_link = &scheduler;
+        fiber.context.uc_link = nullptr;
         makecontext(&fiber.context, start, 0);
     }
     for (unsigned left = threads, idle = 0; left > 0; idle++) {
@@ -104,7 +116,7 @@ static void run_block(unsigned block, unsigned threads, bool backwards) {
             threadIdx.x = backwards ? threads - 1 - k : k;
             if (fibers[threadIdx.x].done) continue;
             left++;
-            swapcontext(&scheduler, &fibers[threadIdx.x].context);
+            resume(fibers[threadIdx.x]);
         }
     }
 }

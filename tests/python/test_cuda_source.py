@@ -1,157 +1,104 @@
-"""The CUDA source of every loss: NVRTC compiles it for two architectures, and its arithmetic is right on the host.
+"""The CUDA source of every loss, compiled by NVRTC for two architectures, through the library's own loader and cache.
 
-There is no GPU in these tests. The host's C++ compiler runs the kernels with a block of one thread.
+There is no GPU in these tests. `ci/nvrtc --every` sets IBGRAPH_TEST_EVERY, for every loss with every type and size.
 """
 
-import ctypes
+import os
 import pathlib
 import subprocess
 
-import numpy as np
-import onnx
 import pytest
-from conftest import DTYPES, required, vector
-from oracle import assert_close
+from conftest import required
+from cuda_source import source
 
-ARCHITECTURES = ["sm_80", "sm_90"]
-LOSSES = ["ib", "ib-focal", "cross-entropy", "focal", "ldam", "balanced-softmax"]
+ARCHITECTURES = ["80", "90"]
+LOSSES = ["ib", "ib-focal", "cross-entropy", "focal", "ldam", "balanced-softmax", "logit-adjusted"]
+TYPES = ["f32", "f64", "f16", "bf16"]
+# A warp, a block and a streamed block a row.
+CLASSES = [100, 5000, 100_000]
 OPTIONS = {
     "ib": ["--runtime-input=enabled,class_weights,alpha", "--ignore-index=-100"],
     "cross-entropy": ["--set=label_smoothing=0.1", "--reduction=none", "--outputs=loss,logits_grad,row_loss"],
     "ib-focal": ["--feature-input=norm", "--outputs=loss,logits_grad,features_grad,influence_weight"],
 }
-# The half types need instructions that the host has not.
-VECTORS = ["cross_entropy_cb", "ib_128x10x64", "ib_6x1000x512", "ib_focal_g05", "ib_margin_20", "ib_stopped"]
+EVERY = [(loss, dtype, classes) for loss in LOSSES for dtype in TYPES for classes in CLASSES]
+# Each loss, and each type with each size, about once.
+SOME = [case for k, case in enumerate(EVERY) if k % 11 == 0 or case[0] == "ib"]
 
 
 @pytest.fixture(scope="session")
-def nvrtc():
+def nvrtc() -> pathlib.Path:
     (library,) = pathlib.Path(required("IBGRAPH_TEST_NVRTC", "NVRTC's directory")).rglob("libnvrtc.so.12")
-    return ctypes.CDLL(str(library))
+    return library.parent
 
 
-def source(model, dtype="f32", *shape) -> str:
-    (node,) = onnx.load(model).graph.node
-    program = required("IBGRAPH_TEST_CUDA_SOURCE", "the built example cuda_source")
-    done = subprocess.run([program, dtype, *shape], input=node.attribute[0].s, capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.decode()
+def compiled(nvrtc, text: str, cache, *architectures) -> list[list[str]]:
+    """Per architecture: its name, the bytes of its code, their start, the milliseconds that it took."""
+    program = required("IBGRAPH_TEST_CUDA_COMPILE", "the built example cuda_compile")
+    command = [program, nvrtc, cache, *architectures]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=120)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
+    return [line.split() for line in done.stdout.decode().splitlines()]
 
 
-def compiled(nvrtc, text: str, architecture: str) -> bytes:
-    program = ctypes.c_void_p()
-    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"rows.cu", 0, None, None) == 0
-    option = (ctypes.c_char_p * 1)(f"--gpu-architecture={architecture}".encode())
-    status, size = nvrtc.nvrtcCompileProgram(program, 1, option), ctypes.c_size_t()
-    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetProgramLog(program, log)
-    assert status == 0, log.value.decode()
-    nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))
-    code = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetCUBIN(program, code)
-    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
-    return code.raw
+def emitted(emit, loss, dtype="f32", classes=10) -> str:
+    balanced = [f"--class-counts={write_counts(emit, classes)}"]
+    return source(emit(loss, *balanced, f"--dtype={dtype}", "--lowering=fused", *OPTIONS.get(loss, [])), dtype)
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f64", "f16", "bf16"])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_nvrtc_compiles_it(emit, nvrtc, loss, dtype):
-    counts = "--class-counts=" + ",".join(str(k) for k in range(10, 0, -1))
-    model = emit(loss, counts, f"--dtype={dtype}", "--lowering=fused", *OPTIONS.get(loss, []))
-    for architecture in ARCHITECTURES:
-        code = compiled(nvrtc, source(model, dtype), architecture)
-        assert code.startswith(b"\x7fELF") and b"rows" in code
+def write_counts(emit, classes):
+    path = emit.directory / "counts.csv"
+    path.write_text("\n".join(str(1 + k % 100) for k in range(classes)))
+    return path
+
+
+@pytest.mark.parametrize("loss, dtype, classes", EVERY if os.environ.get("IBGRAPH_TEST_EVERY") else SOME)
+def test_nvrtc_compiles_it(emit, nvrtc, loss, dtype, classes):
+    every = os.environ.get("IBGRAPH_TEST_EVERY")
+    one = ARCHITECTURES[EVERY.index((loss, dtype, classes)) % 2 :][:1]
+    for code in compiled(nvrtc, emitted(emit, loss, dtype, classes), "-", *(ARCHITECTURES if every else one)):
+        assert code[2] == "\\u{7f}ELF" and int(code[1]) > 10_000
+
+
+def test_a_device_that_nvrtc_does_not_know_gets_ptx_and_an_old_one_an_error(emit, nvrtc):
+    text = emitted(emit, "ib")
+    (code,) = compiled(nvrtc, text, "-", "999")
+    assert code[2].startswith("//")
+    with pytest.raises(RuntimeError, match="compute capability 3.5"):
+        compiled(nvrtc, text, "-", "35")
 
 
 def test_nvrtc_does_not_take_what_is_wrong(emit, nvrtc):
-    text = source(emit("ib", "--classes=3", "--lowering=fused")).replace("double s1 =", "double s0 =")
-    with pytest.raises(AssertionError, match="s0"):
-        compiled(nvrtc, text, "sm_80")
+    text = emitted(emit, "ib").replace("double s1 =", "double s0 =")
+    with pytest.raises(RuntimeError, match="s0"):
+        compiled(nvrtc, text, "-", "80")
 
 
-class Args(ctypes.Structure):
-    """`struct Args` of a loss with at most one parameter and one row entry."""
-
-    NAMES = ["logits", "labels", "features", "loss_grad", "class_weights", "logit_bias", "label_margin", "enabled"]
-    NAMES += ["parameter", "loss", "logits_grad", "features_grad", "row_loss", "entry", "work"]
-    SIZES = ["n", "d", "blocks", "cached"]
-    _fields_ = [(name, ctypes.c_void_p) for name in NAMES] + [(name, ctypes.c_longlong) for name in SIZES]
+def test_without_nvrtc_the_error_says_what_to_install(emit, tmp_path):
+    with pytest.raises(RuntimeError, match="pip install nvidia-cuda-nvrtc"):
+        compiled(tmp_path, emitted(emit, "ib"), "-", "80")
 
 
-# As the library launches them: `batch` where the source says that it is needed, a row a lane group, `total`.
-RUN = """
-static Args arguments;
-extern "C" int blocks_of(long long n) { return (int)((n + THREADS / LANES - 1) / (THREADS / LANES)); }
-extern "C" void run(Args a, int backwards) {
-    arguments = a;
-    work = [] { batch(arguments); };
-    if (NEEDS_BATCH) run_block(0, 1024, backwards);
-    work = [] { rows(arguments); };
-    for (int block = 0; block < a.blocks; block++) run_block(block, THREADS, backwards);
-    work = [] { total(arguments); };
-    if (HAS_TOTAL) run_block(0, 1024, backwards);
-}
-"""
+def test_compiled_code_is_kept_and_a_damaged_entry_is_made_again(emit, nvrtc, tmp_path):
+    text, cache = emitted(emit, "ib"), tmp_path / "kernels"
+    first = compiled(nvrtc, text, cache, "80", "90")
+    entries = sorted(cache.iterdir())
+    contents = [entry.read_bytes() for entry in entries]
+    assert len(entries) == 2
+    times = [entry.stat().st_mtime_ns for entry in entries]
+    assert [code[:3] for code in compiled(nvrtc, text, cache, "80", "90")] == [code[:3] for code in first]
+    assert [entry.stat().st_mtime_ns for entry in entries] == times
+    entries[0].write_bytes(contents[0][:-1])
+    entries[1].write_bytes(b"")
+    assert [code[:3] for code in compiled(nvrtc, text, cache, "80", "90")] == [code[:3] for code in first]
+    assert [entry.read_bytes() for entry in entries] == contents
+    # Another source has an entry of its own.
+    compiled(nvrtc, text + "\n", cache, "80")
+    assert len(list(cache.iterdir())) == 3
 
 
-def on_host(text: str, directory) -> ctypes.CDLL:
-    """The kernels as a library, with a shim for CUDA."""
-    shim = pathlib.Path(__file__).with_name("cuda_shim.h").read_text()
-    (directory / "rows.cpp").write_text(shim + text + RUN)
-    library = directory / "rows.so"
-    flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
-    subprocess.run(["c++", *flags, "-o", library, directory / "rows.cpp"], check=True, timeout=120)
-    loaded = ctypes.CDLL(str(library))
-    loaded.run.argtypes = [Args, ctypes.c_int]
-    loaded.blocks_of.argtypes = [ctypes.c_longlong]
-    return loaded
-
-
-def placed(value: np.ndarray, offset: int) -> np.ndarray:
-    """A copy that starts so many elements after an address that 16 divides."""
-    flat = np.ascontiguousarray(value).reshape(-1)
-    space = np.zeros(flat.size * flat.itemsize + 64, np.uint8)
-    start = -space.ctypes.data % 16 + offset * flat.itemsize
-    place = space[start : start + flat.nbytes].view(flat.dtype)
-    place[:] = flat
-    return place
-
-
-def run_on_host(library, graph, feeds, shapes, dtype, *, offset=0, backwards=False, cached=4) -> dict[str, np.ndarray]:
-    """The outputs, whose shapes are given; logits and what is of their type stand `offset` elements off."""
-    tables = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-    n = len(feeds["labels"])
-    wide = {"logits_grad", "features_grad"}
-    narrow = np.float64 if dtype == np.float64 else np.float32
-    held = {name: placed(value, offset if name in ("logits", "features") else 0) for name, value in (feeds | tables).items()}
-    for name, shape in shapes.items():
-        kind = dtype if name in wide else narrow
-        held[name] = placed(np.full(int(np.prod(shape)), np.nan).astype(kind), offset if name in wide else 0)
-    held["work"] = np.full(2 + n, np.nan)
-    width = feeds["features"].shape[1] if "features" in feeds and feeds["features"].ndim > 1 else 0
-    places = {name if name in Args.NAMES else "parameter": value.ctypes.data for name, value in held.items()}
-    blocks = library.blocks_of(n)
-    library.run(Args(**places, n=n, d=width, blocks=blocks, cached=cached), int(backwards))
-    return {name: held[name].reshape(shape) for name, shape in shapes.items()}
-
-
-@pytest.mark.parametrize("shape", ["warp", "block", "streamed"])
-@pytest.mark.parametrize("name", VECTORS)
-def test_its_arithmetic_is_right(emit, tmp_path, name, shape):
-    case = vector(name)
-    model = emit(*case.arguments(tmp_path), "--lowering=fused")
-    library = on_host(source(model, "f32", shape), tmp_path)
-    graph = onnx.load(model).graph
-    dtype = np.float32
-    feeds = {port.name: case.inputs[port.name] for port in graph.input}
-    shapes = {o.name: case.outputs[o.name].shape for o in graph.output}
-    found = run_on_host(library, graph, feeds, shapes, dtype)
-    for output in shapes:
-        assert_close(found[output], case.outputs[output])
-    # Neither the order of threads nor how buffers lie in memory changes a sum beyond its rounding.
-    again = run_on_host(library, graph, feeds, shapes, dtype, backwards=True)
-    moved = run_on_host(library, graph, feeds, shapes, dtype, offset=1)
-    for output in shapes:
-        np.testing.assert_array_equal(found[output], again[output])
-        assert_close(moved[output], case.outputs[output])
+def test_a_cache_that_cannot_be_written_is_no_error(emit, nvrtc, tmp_path):
+    (tmp_path / "file").write_text("no directory")
+    (code,) = compiled(nvrtc, emitted(emit, "ib"), tmp_path / "file" / "kernels", "80")
+    assert code[2] == "\\u{7f}ELF"

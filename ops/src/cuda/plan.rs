@@ -2,8 +2,6 @@
 
 use super::Kind;
 
-/// Threads of the kernels that reduce a batch.
-pub const REDUCING: u32 = 1024;
 /// Threads of a block whose rows are a warp each.
 const OF_WARPS: u32 = 128;
 const WARP: u32 = 32;
@@ -12,7 +10,7 @@ const MOST: u32 = 1024;
 /// of at most 64 that a thread of the largest block has.
 const BYTES_OF_WARP_LANE: usize = 128;
 const BYTES_OF_BLOCK_LANE: usize = 64;
-/// Bytes of features that a lane keeps.
+/// Bytes of features that a lane keeps, where a row is a warp; a block has so many lanes that one vector is enough.
 const FEATURE_BYTES: usize = 64;
 
 /// Who shares a row, and where its logits are between the passes.
@@ -65,7 +63,8 @@ impl Plan {
     fn of(shape: Shape, threads: u32, classes: usize, element: Kind) -> Self {
         let lanes = if shape == Shape::Warp { WARP } else { threads } as usize;
         let slots = (classes / element.width()).div_ceil(lanes).max(1);
-        let feature_slots = (FEATURE_BYTES / (element.width() * element.arithmetic())).max(1);
+        let feature_bytes = if shape == Shape::Warp { FEATURE_BYTES } else { 0 };
+        let feature_slots = (feature_bytes / (element.width() * element.arithmetic())).max(1);
         Self { shape, threads, slots, feature_slots }
     }
 

@@ -45,13 +45,13 @@ __device__ inline void fill(ELEMENT* row, int size, int lane, MATRIX value, int 
 }
 
 // Elements of a row that stay in the registers of its lanes, widened.
-template <int SLOTS> struct Kept {
-    MATRIX at[SLOTS][WIDTH];
+template <int COUNT> struct Kept {
+    MATRIX at[COUNT][WIDTH];
     MATRIX edge;
 
     __device__ inline void load(const ELEMENT* row, const Span& s, int lane) {
 #pragma unroll
-        for (int k = 0; k < SLOTS; k++) {
+        for (int k = 0; k < COUNT; k++) {
             const int vector = lane + k * LANES;
             if (vector >= s.vectors) continue;
             const Vector found = read(row, s, vector);
@@ -65,7 +65,7 @@ template <int SLOTS> struct Kept {
     // use(first, elements, how many)
     template <class F> __device__ inline void each(const Span& s, int lane, F use) {
 #pragma unroll
-        for (int k = 0; k < SLOTS; k++) {
+        for (int k = 0; k < COUNT; k++) {
             const int vector = lane + k * LANES;
             if (vector < s.vectors) use(first_of(s, vector), at[k], WIDTH);
         }
@@ -76,7 +76,7 @@ template <int SLOTS> struct Kept {
     // Writes value(place, element) for every element.
     template <class F> __device__ inline void store(ELEMENT* row, const Span& s, int lane, bool aligned, F value) {
 #pragma unroll
-        for (int k = 0; k < SLOTS; k++) {
+        for (int k = 0; k < COUNT; k++) {
             const int vector = lane + k * LANES;
             if (vector >= s.vectors) continue;
             Vector made;

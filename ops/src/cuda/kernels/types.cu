@@ -3,28 +3,12 @@
 
 typedef long long i64;
 
-// Every member has 8 bytes; the host writes them in this order.
+// Pointers to the inputs and outputs, or 0; `work`: the count, the sum of weights, then a share of the loss a block; sizes
+// N and D; `blocks` of the kernel `rows`; `cached`, the vectors of a row that its shared memory has room for.
 struct Args {
-    const ELEMENT* logits;
-    const LABEL* labels;
-    const ELEMENT* features;
-    const T_LOSS_GRAD* loss_grad;
-    const T_CLASS_WEIGHTS* class_weights;
-    const T_LOGIT_BIAS* logit_bias;
-    const T_LABEL_MARGIN* label_margin;
-    const unsigned char* enabled;
-    const void* parameters[PARAMETERS];
-    MATRIX* loss;
-    ELEMENT* logits_grad;
-    ELEMENT* features_grad;
-    MATRIX* row_loss;
-    MATRIX* entries[ENTRIES];
-    double* work; // count, sum of weights, then a share of the loss a block
-    i64 n;
-    i64 d;
-    i64 blocks; // of `rows`
-    i64 cached; // vectors of a row that shared memory has room for
+    ARGUMENTS
 };
+static_assert(sizeof(Args) == 8 * ARGUMENT_COUNT, "the host passes as many words");
 
 #define NOT_A_NUMBER __longlong_as_double(0x7ff8000000000000LL)
 #define INFINITE __longlong_as_double(0x7ff0000000000000LL)
