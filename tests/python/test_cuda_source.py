@@ -12,7 +12,8 @@ from conftest import required
 from cuda_source import source
 
 ARCHITECTURES = ["80", "90"]
-LOSSES = ["ib", "ib-focal", "cross-entropy", "focal", "ldam", "balanced-softmax", "logit-adjusted"]
+LOSSES = ["ib", "ib-cb", "ib-focal", "cross-entropy", "class-balanced", "focal", "ldam", "ldam-drw"]
+LOSSES += ["balanced-softmax", "logit-adjusted"]
 TYPES = ["f32", "f64", "f16", "bf16"]
 # A warp, a block and a streamed block a row.
 CLASSES = [100, 5000, 100_000]

@@ -53,7 +53,8 @@ pub(super) fn declarations(loss: &Descriptor) -> String {
     let count = |of: fn(&Slot) -> bool| slots.iter().filter(|slot| of(slot)).count();
     let parameters = count(|slot| matches!(slot, Slot::Input(Input::Parameter(_))));
     let entries = count(|slot| matches!(slot, Slot::Entry(_)));
-    let mut declared: Vec<String> = slots.iter().map(|slot| declaration(*slot, parameters, entries)).collect();
+    let mut declared: Vec<String> =
+        slots.iter().map(|slot| declaration(*slot, parameters, entries)).collect();
     declared.dedup();
     declared.join(" ")
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::CudaError;
 use super::cache::{self, Key};
 use super::nvrtc::{Nvrtc, Target};
-use super::CudaError;
 
 /// Options of every compilation, besides the architecture.
 const OPTIONS: [&str; 1] = ["--std=c++17"];
@@ -20,7 +20,12 @@ static SLOTS: Mutex<Option<HashMap<Key, Slot>>> = Mutex::new(None);
 ///
 /// # Errors
 /// What the compiler says. Errors are not remembered.
-pub fn code(nvrtc: &Nvrtc, source: &str, target: Target, dir: Option<&Path>) -> Result<(Key, Arc<Vec<u8>>), CudaError> {
+pub fn code(
+    nvrtc: &Nvrtc,
+    source: &str,
+    target: Target,
+    dir: Option<&Path>,
+) -> Result<(Key, Arc<Vec<u8>>), CudaError> {
     let (major, minor) = nvrtc.version()?;
     let version = format!("NVRTC {major}.{minor}");
     let parts = [version.as_str(), OPTIONS[0], &target.option(), source];

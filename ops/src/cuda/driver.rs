@@ -167,7 +167,8 @@ impl Device {
             let capability = attribute(CAPABILITY_MAJOR)? * 10 + attribute(CAPABILITY_MINOR)?;
             let shared_memory = attribute(SHARED_MEMORY_OF_BLOCK)? as usize;
             driver.check((driver.retain)(&mut context, handle), "cuDevicePrimaryCtxRetain")?;
-            let properties = PoolProperties { allocation: 1, handles: 0, location: 1, device: handle, rest: [0; 9] };
+            let properties =
+                PoolProperties { allocation: 1, handles: 0, location: 1, device: handle, rest: [0; 9] };
             driver.check((driver.pool_create)(&mut pool, &properties), "cuMemPoolCreate")?;
             let mut all = u64::MAX;
             let threshold = (&raw mut all).cast();
@@ -225,7 +226,12 @@ impl Entered<'_> {
     ///
     /// # Errors
     /// What the driver says.
-    pub fn load<const K: usize>(&self, code: &[u8], names: [&str; K], shared: u32) -> Result<[Function; K], CudaError> {
+    pub fn load<const K: usize>(
+        &self,
+        code: &[u8],
+        names: [&str; K],
+        shared: u32,
+    ) -> Result<[Function; K], CudaError> {
         let driver = self.device.driver;
         // PTX is text, and ends with 0; a 0 after a device's code is not read.
         let image = [code, &[0]].concat();

@@ -97,7 +97,9 @@ impl Kernels {
     ) -> Result<Self, CudaError> {
         let slots = super::arguments(loss);
         if slots.len() * size_of::<u64>() > MOST_ARGUMENTS {
-            return Err(CudaError("the loss has too many parameters and row entries for a kernel of CUDA".into()));
+            return Err(CudaError(
+                "the loss has too many parameters and row entries for a kernel of CUDA".into(),
+            ));
         }
         let plan = Plan::new(loss.classes, types.element);
         let nvrtc = &found()?.nvrtc;

@@ -169,7 +169,13 @@ impl Nvrtc {
         }
     }
 
-    fn bytes(&self, program: Program, size_of: SizeOf, get: BytesOf, what: &str) -> Result<Vec<u8>, CudaError> {
+    fn bytes(
+        &self,
+        program: Program,
+        size_of: SizeOf,
+        get: BytesOf,
+        what: &str,
+    ) -> Result<Vec<u8>, CudaError> {
         let mut size = 0;
         // SAFETY: a program; the buffer has the size that was asked for.
         unsafe {
@@ -205,7 +211,9 @@ impl Nvrtc {
 pub(super) unsafe fn symbol<T: Copy>(library: &Library, name: &str) -> Result<T, CudaError> {
     // SAFETY: the caller's promise.
     let found = unsafe { library.get::<T>(name) };
-    found.map(|symbol| *symbol).map_err(|error| CudaError(format!("a library of CUDA has no `{name}`: {error}")))
+    found
+        .map(|symbol| *symbol)
+        .map_err(|error| CudaError(format!("a library of CUDA has no `{name}`: {error}")))
 }
 
 #[cfg(test)]

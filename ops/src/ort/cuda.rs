@@ -37,7 +37,8 @@ impl Implementation for CudaKernel {
         // SAFETY: the caller's promise.
         unsafe {
             let loss = loss_of(info)?;
-            let types = (0..loss.inputs.len()).map(|index| input_type(info, index)).collect::<Result<Vec<_>, _>>()?;
+            let types =
+                (0..loss.inputs.len()).map(|index| input_type(info, index)).collect::<Result<Vec<_>, _>>()?;
             let kernels = Kernels::new(device(ordinal(info)?)?, &loss, &kinds(&loss, &types)?, cache_dir())?;
             Ok(Self { loss, types, kernels })
         }
@@ -68,7 +69,7 @@ impl Implementation for CudaKernel {
         let run = Launch { rows, width, stream };
         // SAFETY: the stream and the tensors are those of the call, whose types and shapes were checked; ONNX Runtime keeps
         // them until the stream has run what was started.
-        Ok(unsafe { self.kernels.run(&run, |slot| place(slot) as u64)? })
+        unsafe { self.kernels.run(&run, |slot| place(slot) as u64) }.map_err(Failure::from)
     }
 }
 

@@ -26,7 +26,9 @@ impl Given<'_> {
         let logits = self.tensor(Input::Logits)?;
         let rows = match logits.dims.as_slice() {
             [n, c] if usize::try_from(*c) == Ok(self.loss.classes) => usize::try_from(*n).unwrap_or(0),
-            dims => return Err(format!("logits have the shape {dims:?}, not [N, {}]", self.loss.classes).into()),
+            dims => {
+                return Err(format!("logits have the shape {dims:?}, not [N, {}]", self.loss.classes).into());
+            }
         };
         self.check_features(logits, rows)?;
         self.check_labels(rows)?;
