@@ -216,7 +216,7 @@ fn made(
         output,
         op_type: Some(operator.to_owned()),
         attribute,
-        domain: None,
+        ..NodeProto::default()
     }
 }
 
