@@ -1,31 +1,43 @@
 //! Gradient of a convolution's weight: dW[o, c, k] = Σ over samples n and positions p of g[n, o, p] · x[n, c, p·s + k·d],
 //! with stride s and dilation d.
 //!
-//! Three forms, chosen by what ONNX Runtime's CPU provider runs fastest (`benches/conv_weight.py` measures them): a product of
-//! matrices for every element of the window, a sum of products for every element where channels do not mix, and a
-//! convolution for what is left.
+//! Three forms, chosen by what ONNX Runtime's CPU provider runs fastest (`benches/conv_weight.py` measures them): products of
+//! matrices with the positions first ([`conv_rows`]), sums in the same order where channels do not mix, and a convolution for
+//! what is left. A window of one element that takes every position needs no order: its product is of x as it is.
 
+use super::conv_rows::{self, Slid};
 use super::vjp::Vjp;
 use crate::graph::{Conv, Dim, F32, Gemm, Op, Pad, SliceAxis, ValueId, Window};
 
-/// Fewest input channels for which products of matrices are faster than a convolution.
+/// Fewest input channels for which products of matrices are faster than a convolution: a Gather copies rows of them.
 const MANY_CHANNELS: usize = 16;
-/// Largest window for which one node an element is faster than one convolution: 7 by 7, and 3 by 3 where channels do
-/// not mix.
+/// Largest window that is taken apart, 7 by 7: the places of its elements are constants of the graph.
 const LARGEST_WINDOW: usize = 49;
-const LARGEST_DEPTHWISE_WINDOW: usize = 9;
 
 pub(super) fn gradient(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
+    let window = &conv.window;
     let per_group = v.ty(v.x(1)).shape[1].fixed();
-    let elements: usize = conv.window.kernel.iter().product();
-    let is_pointwise = elements == 1;
-    let many = per_group.is_some_and(|channels| channels >= MANY_CHANNELS) && elements <= LARGEST_WINDOW;
-    if conv.group == 1 && (is_pointwise || many) {
+    let outputs = v.ty(v.x(1)).shape[0].fixed();
+    let apart = per_group == Some(1) && outputs == Some(conv.group);
+    let mix = conv.group == 1;
+    let elements: usize = window.kernel.iter().product();
+    if mix && elements == 1 && window.strides.iter().all(|s| *s == 1) {
         return products(v, conv, g);
     }
-    let outputs = v.ty(v.x(1)).shape[0].fixed();
-    if per_group == Some(1) && outputs == Some(conv.group) && elements <= LARGEST_DEPTHWISE_WINDOW {
-        return sums(v, conv, g);
+    let many = per_group.is_some_and(|channels| channels >= MANY_CHANNELS);
+    if elements <= LARGEST_WINDOW
+        && (apart || mix && many)
+        && let (Ok(extents), Ok(positions)) = (spatial(v, v.x(0)), spatial(v, g))
+    {
+        let slid = Slid { extents, positions };
+        return if mix {
+            conv_rows::products(v, window, &slid, g)
+        } else {
+            conv_rows::sums(v, window, &slid, g)
+        };
+    }
+    if mix && elements == 1 {
+        return products(v, conv, g);
     }
     as_convolution(v, conv, g)
 }
@@ -53,20 +65,6 @@ fn products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String>
         parts.push(v.b.unsqueeze_last(product));
     }
     let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(2), &parts) };
-    Ok(v.reshape_like(joined, w))
-}
-
-// dW[c, k] = Σ g[n, c, p] · x_k[n, c, p]
-fn sums(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
-    let (x, w) = (v.x(0), v.x(1));
-    let axes: Vec<usize> = (0..v.rank(g)).filter(|k| *k != 1).collect();
-    let mut parts = Vec::new();
-    for part in met(v, &conv.window, x, g)? {
-        let product = v.mul(part, g);
-        let sum = v.sum(product, &axes, false);
-        parts.push(v.b.unsqueeze_last(sum));
-    }
-    let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(1), &parts) };
     Ok(v.reshape_like(joined, w))
 }
 
