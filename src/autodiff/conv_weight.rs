@@ -1,11 +1,16 @@
 //! Gradient of a convolution's weight: dW[o, c, k] = Σ over samples n and positions p of g[n, o, p] · x[n, c, p·s + k·d],
 //! with stride s and dilation d.
 //!
-//! Three forms, chosen by what ONNX Runtime's CPU provider runs fastest (`benches/conv_weight.py` measures them): products of
+//! Forms chosen by what ONNX Runtime's CPU provider runs fastest (`benches/conv_weight.py` measures them): products of
 //! matrices with the positions first ([`conv_rows`]), sums in the same order where channels do not mix, and a convolution for
 //! what is left. A window of one element that takes every position needs no order: its product is of x as it is.
+//!
+//! All three need the extents. Where they are not known before the graph runs, a product (or a sum) for every element of
+//! the window takes their place, or one for every element and group.
 
+use super::conv::extents;
 use super::conv_rows::{self, Slid};
+use super::open;
 use super::vjp::Vjp;
 use crate::graph::{Conv, Dim, F32, Gemm, Op, Pad, SliceAxis, ValueId, Window};
 
@@ -24,32 +29,25 @@ pub(super) fn gradient(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<Value
     if mix && elements == 1 && window.strides.iter().all(|s| *s == 1) {
         return products(v, conv, g);
     }
-    let many = per_group.is_some_and(|channels| channels >= MANY_CHANNELS);
-    if elements <= LARGEST_WINDOW
-        && (apart || mix && many)
-        && let (Ok(extents), Ok(positions)) = (spatial(v, v.x(0)), spatial(v, g))
-    {
-        let slid = Slid { extents, positions };
-        return if mix {
-            conv_rows::products(v, window, &slid, g)
-        } else {
-            conv_rows::sums(v, window, &slid, g)
+    let Some((extents, positions)) = extents(v, v.x(0)).zip(extents(v, g)) else {
+        return match (mix, apart) {
+            (true, _) => products(v, conv, g),
+            (false, true) => sums(v, conv, g),
+            (false, false) => grouped_products(v, conv, g),
         };
+    };
+    let slid = Slid { extents, positions };
+    let many = per_group.is_some_and(|channels| channels >= MANY_CHANNELS);
+    match elements <= LARGEST_WINDOW {
+        true if apart => conv_rows::sums(v, window, &slid, g),
+        true if mix && (many || elements == 1) => conv_rows::products(v, window, &slid, g),
+        _ => as_convolution(v, conv, g),
     }
-    if mix && elements == 1 {
-        return products(v, conv, g);
-    }
-    as_convolution(v, conv, g)
 }
 
 // dW[·, ·, k] = G · X_kᵀ, with G `[O, N·P]` and X_k `[C, N·P]` the elements of x that meet element k of the window
 fn products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
     let (x, w) = (v.x(0), v.x(1));
-    let by_channel = |v: &mut Vjp<'_>, value: ValueId| {
-        let mut perm: Vec<usize> = (0..v.rank(value)).collect();
-        perm.swap(0, 1);
-        v.transpose(value, &perm)
-    };
     let rows = |v: &mut Vjp<'_>, value: ValueId| match v.ty(value).shape[0].fixed() {
         Some(channels) => Ok(v.reshape(value, &[channels as i64, -1])),
         None => Err("its number of channels is not known".to_owned()),
@@ -68,6 +66,48 @@ fn products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String>
     Ok(v.reshape_like(joined, w))
 }
 
+// dW[q·O + o, c, k] = G_q · X_qkᵀ for each group q, as `products`
+fn grouped_products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
+    let (x, w) = (v.x(0), v.x(1));
+    let rows = |v: &mut Vjp<'_>, value: ValueId| match v.ty(value).shape[0].fixed() {
+        Some(channels) => Ok(v.reshape(value, &[conv.group as i64, (channels / conv.group) as i64, -1])),
+        None => Err("its number of channels is not known".to_owned()),
+    };
+    let x = by_channel(v, x);
+    let g_by_channel = by_channel(v, g);
+    let left = rows(v, g_by_channel)?;
+    let mut parts = Vec::new();
+    for part in met(v, &conv.window, x, g)? {
+        let right = rows(v, part)?;
+        let right = v.swap_last(right);
+        let product = v.b.node(Op::MatMul, &[left, right]);
+        parts.push(v.b.unsqueeze_last(product));
+    }
+    let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(3), &parts) };
+    Ok(v.reshape_like(joined, w))
+}
+
+/// `[N, C, …]` as `[C, N, …]`.
+fn by_channel(v: &mut Vjp<'_>, value: ValueId) -> ValueId {
+    let mut perm: Vec<usize> = (0..v.rank(value)).collect();
+    perm.swap(0, 1);
+    v.transpose(value, &perm)
+}
+
+// dW[c, k] = Σ g[n, c, p] · x_k[n, c, p]
+fn sums(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
+    let (x, w) = (v.x(0), v.x(1));
+    let axes: Vec<usize> = (0..v.rank(g)).filter(|k| *k != 1).collect();
+    let mut parts = Vec::new();
+    for part in met(v, &conv.window, x, g)? {
+        let product = v.mul(part, g);
+        let sum = v.sum(product, &axes, false);
+        parts.push(v.b.unsqueeze_last(sum));
+    }
+    let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(1), &parts) };
+    Ok(v.reshape_like(joined, w))
+}
+
 /// For every element of the window, row-major, the elements of x that it meets: x, padded, from the element on in steps
 /// of the stride. `x` may have its first two axes swapped.
 fn met(v: &mut Vjp<'_>, window: &Window, x: ValueId, g: ValueId) -> Result<Vec<ValueId>, String> {
@@ -76,7 +116,7 @@ fn met(v: &mut Vjp<'_>, window: &Window, x: ValueId, g: ValueId) -> Result<Vec<V
     if plain && window.strides.iter().all(|s| *s == 1) {
         return Ok(vec![x]);
     }
-    let positions = spatial(v, g)?;
+    let positions = extents(v, g);
     let mut pads = vec![(0, 0); 2];
     pads.extend((0..axes).map(|k| (window.pads[k] as i64, window.pads[k + axes] as i64)));
     let padded = if window.pads.iter().all(|p| *p == 0) {
@@ -93,9 +133,13 @@ fn met(v: &mut Vjp<'_>, window: &Window, x: ValueId, g: ValueId) -> Result<Vec<V
         for k in (0..axes).rev() {
             let start = (rest % window.kernel[k]) * window.dilations[k];
             rest /= window.kernel[k];
-            let end = start + (positions[k] - 1) * window.strides[k] + 1;
-            let step = window.strides[k] as i64;
-            cut[k] = SliceAxis { axis: k + 2, start: start as i64, end: end as i64, step };
+            cut[k] = match &positions {
+                Some(positions) => {
+                    let end = (start + (positions[k] - 1) * window.strides[k] + 1) as i64;
+                    SliceAxis { axis: k + 2, start: start as i64, end, step: window.strides[k] as i64 }
+                }
+                None => open::met(window, k, start),
+            };
         }
         parts.push(v.b.node(Op::Slice(cut), &[padded]));
     }
@@ -147,5 +191,5 @@ fn channels_first(v: &mut Vjp<'_>, x: ValueId, group: usize) -> Result<ValueId, 
 }
 
 fn spatial(v: &Vjp<'_>, value: ValueId) -> Result<Vec<usize>, String> {
-    super::conv::extents(v, value)
+    extents(v, value).ok_or_else(|| "its extents are not known before the graph runs".to_owned())
 }
