@@ -1,6 +1,7 @@
 //! Rules of pooling over windows.
 
 use super::conv::extents;
+use super::index::scattered;
 use super::open;
 use super::vjp::{Gradients, Vjp};
 use crate::graph::{Conv, Op, Pool, ScalarValue, ValueId, Window};
@@ -15,7 +16,7 @@ pub(super) fn max_pool(v: &mut Vjp<'_>, pool: &Pool) -> Gradients {
     let zeros = v.zeros_like(x);
     let [zeros, indices, g] = [zeros, indices, g].map(|value| v.reshape(value, &[-1]));
     let add = overlaps(&pool.window);
-    let dx = v.b.node(Op::ScatterElements { axis: 0, add }, &[zeros, indices, g]);
+    let dx = scattered(v, (0, add), [zeros, indices, g]);
     Ok(vec![Some(v.reshape_like(dx, x))])
 }
 
