@@ -13,6 +13,7 @@ mod index;
 mod layout;
 mod matmul;
 mod norm;
+mod open;
 mod pool;
 mod reduce;
 mod rules;

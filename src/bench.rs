@@ -6,6 +6,7 @@
 mod arms;
 mod cell;
 mod data;
+mod entrant;
 mod environment;
 mod measure;
 mod memory;
@@ -14,8 +15,9 @@ pub mod plan;
 pub mod results;
 mod run;
 pub mod stats;
+mod steps;
 
-pub use arms::{ArmError, PeerProcess};
+pub use arms::{ArmError, PeerProcess, Peers, Started};
 pub use data::loss;
 pub use environment::{BUSY, Environment, Gpu};
 pub use memory::Layout;

@@ -9,6 +9,7 @@ mod export;
 mod graft;
 mod init;
 mod inspect;
+mod interrupt;
 mod loss_args;
 mod losses;
 mod model;

@@ -11,12 +11,11 @@ mod extract;
 mod flow;
 #[cfg(test)]
 mod models;
-mod names;
 mod training;
 
+pub use crate::onnx::Names;
 pub use attach::{AttachError, Attached, Kind, Plan, attach};
 pub use description::{Description, METADATA};
 pub use discover::{DiscoverError, Head, Place, Wishes, discover};
 pub use extract::{ExtractError, extract};
-pub use names::Names;
 pub use training::{Prospect, Selection, Training, TrainingError, TrainingPlan, prospect, training};

@@ -6,7 +6,9 @@ pub mod attributes;
 pub mod external;
 pub mod host;
 mod import;
+mod inline;
 pub mod messages;
+mod names;
 mod opset;
 mod outline;
 mod read;
@@ -19,6 +21,8 @@ mod write;
 
 pub use host::{Host, HostError};
 pub use import::{ImportError, Imported, import, port_type};
+pub use inline::{InlineError, inline};
+pub use names::Names;
 pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions, oldest_ir};
 pub use outline::{Operator, outline};
 pub use read::{ReadError, read, tensor};

@@ -222,7 +222,7 @@ fn results(seconds: f64) -> Results {
     let series = Series::new(&(0..12).map(block).collect(), 0.02);
     let arm = ArmResult { reason: None, cold: series.clone(), warm: series, ..blank("portable") };
     let plan = ibgraph::bench::Plan::from_yaml("plan", PLAN).unwrap();
-    let mut cell = CellResult::new(&plan.cells[0], 292, 2, true);
+    let mut cell = CellResult::new(&plan.cells[0], Some(292), 2, true);
     cell.arms.push(arm);
     cell.finish();
     Results {

@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use ibgraph::graft::{Selection, Training, TrainingPlan, Wishes, discover, training};
+use ibgraph::graph::{Dim, TensorType};
 use ibgraph::loss::{ClassWeighting, ClassWeights, Interface, Loss, Tables, builtin};
-use ibgraph::onnx::{self, Host, splice};
+use ibgraph::onnx::{self, Host, port_type, splice};
 use ibgraph::runtime::{Engine, OrtEngine, OrtOptions, Provider};
-use ibgraph::tensor::{Tensor, TensorData};
+use ibgraph::tensor::{DType, Tensor, TensorData};
 use ibgraph::train::manifest::{Initial, InputRole, Manifest, OutputRole};
 use ibgraph::train::{Betas, Optimizer, Recipe};
+use prost::Message;
 use serde::Deserialize;
 
 /// Relative error of a gradient, and the share of the norm of all gradients below which float32 noise hides it
@@ -68,10 +70,13 @@ fn loss(case: &Case) -> Loss {
     Loss::with_tables(spec, interface, tables).unwrap()
 }
 
+fn model(name: &str) -> Vec<u8> {
+    std::fs::read(directory(name).join("model.onnx")).unwrap()
+}
+
 /// The training graph of a classifier: what was made, and the bytes.
-fn trained(name: &str, recipe: Option<&Recipe>) -> (Training, Vec<u8>) {
-    let bytes = std::fs::read(directory(name).join("model.onnx")).unwrap();
-    let host = Host::read(&bytes).unwrap();
+fn trained(name: &str, bytes: &[u8], recipe: Option<&Recipe>) -> (Training, Vec<u8>) {
+    let host = Host::read(bytes).unwrap();
     let head = discover(&host, Wishes::default()).unwrap();
     let loss = loss(&case(name));
     let plan = TrainingPlan { loss: &loss, recipe, labels: None, selection: &Selection::default() };
@@ -84,41 +89,45 @@ fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
-#[test]
-fn every_gradient_of_every_classifier_is_that_of_pytorch_in_float64() {
+/// Gradients of a classifier, as these bytes have it, that are not the reference's.
+fn wrong_gradients(name: &str, bytes: &[u8]) -> String {
     let mut failures = String::new();
-    for name in CLASSIFIERS {
-        let (made, bytes) = trained(name, None);
-        let (x, labels) = (tensor(name, "input_0.pb").1, tensor(name, "input_1.pb").1);
-        let gradients = made.manifest.outputs.iter().filter(|o| o.role == OutputRole::Gradient);
-        let outputs: Vec<&str> = gradients.map(|o| o.port.name.as_str()).collect();
-        let mut session = engine().load(&bytes).unwrap();
-        let found = session.run(&[("x", &x), ("labels", &labels)], &outputs).unwrap();
-        let found: HashMap<&str, Vec<f64>> =
-            outputs.iter().copied().zip(found.iter().map(Tensor::to_f64_vec)).collect();
-        let count = case(name).parameters;
-        let references: Vec<(String, Vec<f64>)> = (2..2 + count)
-            .map(|k| tensor(name, &format!("output_{k}.pb")))
-            .map(|(name, tensor)| (name, tensor.to_f64_vec()))
-            .collect();
-        assert_eq!(outputs.len(), count, "{name}: {outputs:?}");
-        let all = norm(references.iter().flat_map(|(_, values)| values.iter().copied()));
-        for (gradient, expected) in references {
-            let got = found.get(gradient.as_str()).unwrap_or_else(|| panic!("{name} has no {gradient}"));
-            assert_eq!(got.len(), expected.len(), "{name} {gradient}");
-            let off = norm(got.iter().zip(&expected).map(|(a, b)| a - b));
-            let bound = RELATIVE * norm(expected.iter().copied()) + FLOOR * all;
-            if off.is_nan() || off > bound {
-                failures += &format!("{name} {gradient}: off by {off:e}, bound {bound:e}\n");
-            }
+    let (made, bytes) = trained(name, bytes, None);
+    let (x, labels) = (tensor(name, "input_0.pb").1, tensor(name, "input_1.pb").1);
+    let gradients = made.manifest.outputs.iter().filter(|o| o.role == OutputRole::Gradient);
+    let outputs: Vec<&str> = gradients.map(|o| o.port.name.as_str()).collect();
+    let mut session = engine().load(&bytes).unwrap();
+    let found = session.run(&[("x", &x), ("labels", &labels)], &outputs).unwrap();
+    let found: HashMap<&str, Vec<f64>> =
+        outputs.iter().copied().zip(found.iter().map(Tensor::to_f64_vec)).collect();
+    let count = case(name).parameters;
+    let references: Vec<(String, Vec<f64>)> = (2..2 + count)
+        .map(|k| tensor(name, &format!("output_{k}.pb")))
+        .map(|(name, tensor)| (name, tensor.to_f64_vec()))
+        .collect();
+    assert_eq!(outputs.len(), count, "{name}: {outputs:?}");
+    let all = norm(references.iter().flat_map(|(_, values)| values.iter().copied()));
+    for (gradient, expected) in references {
+        let got = found.get(gradient.as_str()).unwrap_or_else(|| panic!("{name} has no {gradient}"));
+        assert_eq!(got.len(), expected.len(), "{name} {gradient}");
+        let off = norm(got.iter().zip(&expected).map(|(a, b)| a - b));
+        let bound = RELATIVE * norm(expected.iter().copied()) + FLOOR * all;
+        if off.is_nan() || off > bound {
+            failures += &format!("{name} {gradient}: off by {off:e}, bound {bound:e}\n");
         }
     }
+    failures
+}
+
+#[test]
+fn every_gradient_of_every_classifier_is_that_of_pytorch_in_float64() {
+    let failures: String = CLASSIFIERS.iter().map(|name| wrong_gradients(name, &model(name))).collect();
     assert!(failures.is_empty(), "{failures}");
 }
 
 /// Losses before each of eight steps on the one batch.
 fn losses(name: &str, recipe: &Recipe, learning_rate: f32) -> Vec<f64> {
-    let (made, bytes) = trained(name, Some(recipe));
+    let (made, bytes) = trained(name, &model(name), Some(recipe));
     let manifest: &Manifest = &made.manifest;
     let model = onnx::read(&bytes).unwrap();
     let stored = &model.graph.as_ref().unwrap().initializer;
@@ -165,6 +174,26 @@ fn assert_losses(name: &str, found: &[f64], expected: &[f64]) {
         let error = (got / want - 1.0).abs();
         assert!(error <= LOSS, "{name}: loss {got} before step {step}, not {want}: {error:e}");
     }
+}
+
+/// Height and width become names, and what the file says of inner shapes goes.
+fn of_any_size(bytes: &[u8]) -> Vec<u8> {
+    let mut model = onnx::read(bytes).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.value_info.clear();
+    let ty = TensorType::new(DType::F32, &["N", "C", "H", "W"].map(Dim::symbol));
+    let channels = port_type(&graph.input[0]).unwrap().shape[1].clone();
+    let shape = [&ty.shape[..1], &[channels], &ty.shape[2..]].concat();
+    graph.input[0] = onnx::port("x", &TensorType { shape, ..ty });
+    model.encode_to_vec()
+}
+
+#[test]
+fn convolutional_nets_of_any_height_and_width_have_the_same_gradients() {
+    let nets = ["cnn", "resnet", "mobilenet"];
+    let failures: String =
+        nets.iter().map(|name| wrong_gradients(name, &of_any_size(&model(name)))).collect();
+    assert!(failures.is_empty(), "{failures}");
 }
 
 #[test]

@@ -1,81 +1,40 @@
-"""The published losses in PyTorch, forward and backward, timed at the request of `ibgraph bench`.
+"""PyTorch as a peer of `ibgraph bench`: published losses forward and backward, and training steps of classifiers."""
 
-Requests and answers are lines of JSON on standard input and output; tensors travel in files. docs/bench.md describes
-the protocol. Each loss is written as its authors publish it: that is what a compiled graph is compared with.
-"""
-
-import json
-import signal
-import sys
-import time
-
-import numpy as np
 import torch
-import torch.nn.functional as F
+from losses import LOSSES
+from protocol import Batches, serve, step_batches
 
 DTYPES = {"f32": torch.float32, "f64": torch.float64, "f16": torch.float16, "bf16": torch.bfloat16}
-ALPHA, EPSILON, GAMMA = 1000.0, 0.001, 2.0
 
 
-def influence(logits, labels, features):
-    """alpha / (‖softmax - onehot‖₁ · ‖features‖₁ + epsilon), Park et al., ICCV 2021."""
-    error = torch.sum(torch.abs(F.softmax(logits, dim=1) - F.one_hot(labels, logits.shape[1])), 1)
-    return ALPHA / (error * torch.sum(torch.abs(features), 1) + EPSILON)
+def compiled(function, request):
+    if request["arm"] != "pytorch-compile":
+        return function
+    torch._dynamo.reset()
+    return torch.compile(function, dynamic=False)
 
 
-def ib(weights):
-    def loss(logits, labels, features):
-        ce = F.cross_entropy(logits, labels, reduction="none", weight=weights)
-        return torch.mean(ce * influence(logits, labels, features))
-
-    return loss
-
-
-def ib_focal(weights):
-    def loss(logits, labels, features):
-        ce = F.cross_entropy(logits, labels, reduction="none", weight=weights)
-        p = torch.exp(-ce)
-        return torch.mean((1 - p) ** GAMMA * ce * influence(logits, labels, features))
-
-    return loss
-
-
-def cross_entropy(weights):
-    return lambda logits, labels, features: F.cross_entropy(logits, labels, weight=weights)
-
-
-LOSSES = {"ib": ib, "cross-entropy": cross_entropy}
-
-
-class Problem:
-    """A loss with its sets of inputs, ready to run."""
+class Loss:
+    """A loss by itself with its sets of inputs, ready to run."""
 
     def __init__(self, request):
-        torch.set_num_threads(request["threads"])
         self.device = torch.device(request["device"])
-        dtype, size = DTYPES[request["dtype"]], {"f64": 8, "f32": 4}.get(request["dtype"], 2)
+        dtype = DTYPES[request["dtype"]]
         n, c, d = request["rows"], request["classes"], request["features"]
         self.uses_features = request["uses_features"]
-        data = torch.from_numpy(np.fromfile(request["file"], np.uint8))
-        at = 0
+        batches = Batches(request["file"])
 
-        def take(count, dtype, size):
-            nonlocal at
-            part = data[at : at + count * size].clone().view(dtype)
-            at += count * size
-            return part.to(self.device)
+        def take(shape, dtype):
+            part = batches.take(shape, None, dtype.itemsize)
+            return torch.from_numpy(part).view(dtype).view(shape).to(self.device)
 
         self.sets = []
         for _ in range(request["sets"]):
-            logits = take(n * c, dtype, size).view(n, c).requires_grad_()
-            labels = take(n, torch.int64, 8)
-            features = take(n * d, dtype, size).view(n, d).requires_grad_() if self.uses_features else None
+            logits, labels = take([n, c], dtype).requires_grad_(), take([n], torch.int64)
+            features = take([n, d], dtype).requires_grad_() if self.uses_features else None
             self.sets.append((logits, labels, features))
         weights = torch.linspace(0.5, 1.5, c, dtype=torch.float64).to(dtype).to(self.device)
-        self.loss = LOSSES[request["loss"]](weights)
-        if request["arm"] == "pytorch-compile":
-            torch._dynamo.reset()
-            self.loss = torch.compile(self.loss, dynamic=False)
+        self.loss = compiled(LOSSES[request["loss"]](weights), request)
 
     def step(self, index):
         logits, labels, features = self.sets[index]
@@ -87,60 +46,77 @@ class Problem:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def compute(self, file):
+    def compute(self):
         loss, grads = self.step(0)
-        names = ["loss", "logits_grad", "features_grad"]
-        with open(file, "wb") as out:
-            shapes = []
-            for name, value in zip(names, [loss, *grads]):
-                value = value.detach().double().cpu().numpy()
-                out.write(value.tobytes())
-                shapes.append([name, list(value.shape)])
-        return {"outputs": shapes}
-
-    def block(self, sets):
-        seconds = []
-        for index in sets:
-            self.wait()
-            start = time.perf_counter()
-            self.step(index)
-            self.wait()
-            seconds.append(time.perf_counter() - start)
-        return {"seconds": seconds}
+        values = dict(zip(["loss", "logits_grad", "features_grad"], [loss, *grads]))
+        return {name: value.detach().double().cpu().numpy() for name, value in values.items()}
 
 
-def main():
-    # A Ctrl-C is the benchmark's to handle; without it, its end of the pipe closes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Whatever a library prints must not get among the answers.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    problems = {}
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = {"ok": True, **handle(request, problems)}
-        except Exception as error:  # an answer is owed, whatever happened
-            answer = {"ok": False, "error": f"{type(error).__name__}: {error}".strip()[:2000]}
-        print(json.dumps(answer), file=answers, flush=True)
+class Step:
+    """A training step of an exported classifier: forward, loss, backward, optimizer."""
+
+    def __init__(self, request):
+        from onnx_classifier import Classifier, optimizer
+
+        step = request["step"]
+        self.device = torch.device(request["device"])
+        outputs = [step["logits"], step["features"]]
+        self.model = Classifier(step["model"], outputs, step["parameters"]).to(self.device)
+        reference, sets = step_batches(request)
+        place = lambda pair: tuple(torch.from_numpy(array).to(self.device) for array in pair)
+        self.reference, self.sets = place(reference), [place(pair) for pair in sets]
+        self.weights = None
+        if step["weights"] is not None:
+            self.weights = torch.tensor(step["weights"], dtype=torch.float32, device=self.device)
+        self.loss = LOSSES[request["loss"]](self.weights)
+        self.optimizer = lambda: optimizer(step["recipe"], self.model.parameters())
+        self.request = request
+
+    def ready(self, x):
+        """Readies the model for batches of this shape, with an optimizer that remembers nothing."""
+        self.model.prepare(x)
+        self.run = compiled(lambda x, labels: self.loss(*heads(self.model(x), labels)), self.request)
+        self.update = self.optimizer()
+
+    def train(self, x, labels):
+        loss = self.run(x, labels)
+        loss.backward()
+        self.update.step()
+        self.update.zero_grad()
+        return loss
+
+    def losses(self, rate, steps):
+        initial = [parameter.detach().clone() for parameter in self.model.parameters()]
+        self.ready(self.reference[0])
+        for group in self.update.param_groups:
+            group["lr"] = rate
+        losses = [self.train(*self.reference).item() for _ in range(steps)]
+        with torch.no_grad():
+            for parameter, value in zip(self.model.parameters(), initial):
+                parameter.copy_(value)
+        # What is timed has a learning rate of 0.
+        self.ready(self.sets[0][0])
+        return losses
+
+    def step(self, index):
+        self.train(*self.sets[index])
+
+    def wait(self):
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
 
 
-def handle(request, problems):
-    match request["op"]:
-        case "hello":
-            return {"name": f"PyTorch {torch.__version__}", "losses": sorted(LOSSES)}
-        case "load":
-            problems[request["arm"]] = Problem(request)
-            return {}
-        case "compute":
-            return problems[request["arm"]].compute(request["file"])
-        case "block":
-            return problems[request["arm"]].block(request["sets"])
-        case "unload":
-            problems.pop(request["arm"], None)
-            return {}
-        case other:
-            raise ValueError(f"no operation {other!r}")
+def heads(outputs, labels):
+    logits, features = outputs
+    return logits, labels, features
+
+
+def load(request):
+    torch.set_num_threads(request["threads"])
+    return Step(request) if request.get("step") else Loss(request)
 
 
 if __name__ == "__main__":
-    main()
+    name = f"PyTorch {torch.__version__}"
+    providers = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    serve({"name": name, "losses": sorted(LOSSES), "providers": providers}, load)

@@ -3,8 +3,11 @@
 //!
 //! Three forms, chosen by what ONNX Runtime's CPU provider runs fastest (`benches/conv_weight.py` measures them): a product of
 //! matrices for every element of the window, a sum of products for every element where channels do not mix, and a
-//! convolution for what is left.
+//! convolution for what is left. The convolution needs the extents; where they are not known before the graph runs, a product
+//! of matrices for every group takes its place.
 
+use super::conv::extents;
+use super::open;
 use super::vjp::Vjp;
 use crate::graph::{Conv, Dim, F32, Gemm, Op, Pad, SliceAxis, ValueId, Window};
 
@@ -20,24 +23,21 @@ pub(super) fn gradient(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<Value
     let elements: usize = conv.window.kernel.iter().product();
     let is_pointwise = elements == 1;
     let many = per_group.is_some_and(|channels| channels >= MANY_CHANNELS) && elements <= LARGEST_WINDOW;
-    if conv.group == 1 && (is_pointwise || many) {
+    let known = extents(v, v.x(0)).is_some() && extents(v, g).is_some();
+    if conv.group == 1 && (is_pointwise || many || !known) {
         return products(v, conv, g);
     }
     let outputs = v.ty(v.x(1)).shape[0].fixed();
-    if per_group == Some(1) && outputs == Some(conv.group) && elements <= LARGEST_DEPTHWISE_WINDOW {
+    let depthwise = per_group == Some(1) && outputs == Some(conv.group);
+    if depthwise && (elements <= LARGEST_DEPTHWISE_WINDOW || !known) {
         return sums(v, conv, g);
     }
-    as_convolution(v, conv, g)
+    if known { as_convolution(v, conv, g) } else { grouped_products(v, conv, g) }
 }
 
 // dW[·, ·, k] = G · X_kᵀ, with G `[O, N·P]` and X_k `[C, N·P]` the elements of x that meet element k of the window
 fn products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
     let (x, w) = (v.x(0), v.x(1));
-    let by_channel = |v: &mut Vjp<'_>, value: ValueId| {
-        let mut perm: Vec<usize> = (0..v.rank(value)).collect();
-        perm.swap(0, 1);
-        v.transpose(value, &perm)
-    };
     let rows = |v: &mut Vjp<'_>, value: ValueId| match v.ty(value).shape[0].fixed() {
         Some(channels) => Ok(v.reshape(value, &[channels as i64, -1])),
         None => Err("its number of channels is not known".to_owned()),
@@ -54,6 +54,34 @@ fn products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String>
     }
     let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(2), &parts) };
     Ok(v.reshape_like(joined, w))
+}
+
+// dW[q·O + o, c, k] = G_q · X_qkᵀ for each group q, as `products`
+fn grouped_products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
+    let (x, w) = (v.x(0), v.x(1));
+    let rows = |v: &mut Vjp<'_>, value: ValueId| match v.ty(value).shape[0].fixed() {
+        Some(channels) => Ok(v.reshape(value, &[conv.group as i64, (channels / conv.group) as i64, -1])),
+        None => Err("its number of channels is not known".to_owned()),
+    };
+    let x = by_channel(v, x);
+    let g_by_channel = by_channel(v, g);
+    let left = rows(v, g_by_channel)?;
+    let mut parts = Vec::new();
+    for part in met(v, &conv.window, x, g)? {
+        let right = rows(v, part)?;
+        let right = v.swap_last(right);
+        let product = v.b.node(Op::MatMul, &[left, right]);
+        parts.push(v.b.unsqueeze_last(product));
+    }
+    let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(3), &parts) };
+    Ok(v.reshape_like(joined, w))
+}
+
+/// `[N, C, …]` as `[C, N, …]`.
+fn by_channel(v: &mut Vjp<'_>, value: ValueId) -> ValueId {
+    let mut perm: Vec<usize> = (0..v.rank(value)).collect();
+    perm.swap(0, 1);
+    v.transpose(value, &perm)
 }
 
 // dW[c, k] = Σ g[n, c, p] · x_k[n, c, p]
@@ -78,7 +106,7 @@ fn met(v: &mut Vjp<'_>, window: &Window, x: ValueId, g: ValueId) -> Result<Vec<V
     if plain && window.strides.iter().all(|s| *s == 1) {
         return Ok(vec![x]);
     }
-    let positions = spatial(v, g)?;
+    let positions = extents(v, g);
     let mut pads = vec![(0, 0); 2];
     pads.extend((0..axes).map(|k| (window.pads[k] as i64, window.pads[k + axes] as i64)));
     let padded = if window.pads.iter().all(|p| *p == 0) {
@@ -95,9 +123,13 @@ fn met(v: &mut Vjp<'_>, window: &Window, x: ValueId, g: ValueId) -> Result<Vec<V
         for k in (0..axes).rev() {
             let start = (rest % window.kernel[k]) * window.dilations[k];
             rest /= window.kernel[k];
-            let end = start + (positions[k] - 1) * window.strides[k] + 1;
-            let step = window.strides[k] as i64;
-            cut[k] = SliceAxis { axis: k + 2, start: start as i64, end: end as i64, step };
+            cut[k] = match &positions {
+                Some(positions) => {
+                    let end = (start + (positions[k] - 1) * window.strides[k] + 1) as i64;
+                    SliceAxis { axis: k + 2, start: start as i64, end, step: window.strides[k] as i64 }
+                }
+                None => open::met(window, k, start),
+            };
         }
         parts.push(v.b.node(Op::Slice(cut), &[padded]));
     }
@@ -149,5 +181,5 @@ fn channels_first(v: &mut Vjp<'_>, x: ValueId, group: usize) -> Result<ValueId, 
 }
 
 fn spatial(v: &Vjp<'_>, value: ValueId) -> Result<Vec<usize>, String> {
-    super::conv::extents(v, value)
+    extents(v, value).ok_or_else(|| "its extents are not known before the graph runs".to_owned())
 }

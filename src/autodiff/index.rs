@@ -59,7 +59,7 @@ impl Vjp<'_> {
     }
 
     /// Extents of a value from one axis up to another, int64; `None` where there are none.
-    fn extents(&mut self, a: ValueId, start: usize, end: usize) -> Option<ValueId> {
+    pub(super) fn extents(&mut self, a: ValueId, start: usize, end: usize) -> Option<ValueId> {
         let shape = self.shape_of(a);
         let part = SliceAxis { axis: 0, start: start as i64, end: end as i64, step: 1 };
         (start < end).then(|| self.b.node(Op::Slice(vec![part]), &[shape]))

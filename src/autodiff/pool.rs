@@ -1,5 +1,7 @@
 //! Rules of pooling over windows.
 
+use super::conv::extents;
+use super::open;
 use super::vjp::{Gradients, Vjp};
 use crate::graph::{Conv, Op, Pool, ScalarValue, ValueId, Window};
 
@@ -24,37 +26,44 @@ fn overlaps(window: &Window) -> bool {
 // dx = Σ over the windows that an element is in of g / elements of the window
 pub(super) fn average_pool(v: &mut Vjp<'_>, pool: &Pool) -> Gradients {
     let (x, g) = (v.x(0), v.g()?);
-    let extents: Option<Vec<usize>> = v.ty(x).shape[2..].iter().map(|d| d.fixed()).collect();
-    let extents = extents.ok_or("it slides over axes whose extents are not known before the graph runs")?;
+    let share = shared(v, pool, x, g);
     let window = &pool.window;
-    let share = shared(v, pool, &extents, x, g);
-    let tiles = |k: usize| {
+    let tiles = |k: usize, extent: usize| {
         let exact = window.kernel[k] == window.strides[k] && window.padding(k) == 0;
-        exact && window.dilations[k] == 1 && extents[k].is_multiple_of(window.kernel[k])
+        exact && window.dilations[k] == 1 && extent.is_multiple_of(window.kernel[k])
     };
-    if (0..window.axes()).all(tiles) {
+    let extents = extents(v, x);
+    if extents.is_some_and(|extents| extents.into_iter().enumerate().all(|(k, n)| tiles(k, n))) {
         return Ok(vec![Some(tiled(v, window, x, share))]);
     }
-    Ok(vec![Some(spread(v, window, &extents, x, share))])
+    Ok(vec![Some(spread(v, window, x, share))])
 }
 
-/// g / elements of the window, which are fewer at the border where padding does not count.
-fn shared(v: &mut Vjp<'_>, pool: &Pool, extents: &[usize], x: ValueId, g: ValueId) -> ValueId {
-    let whole: usize = pool.window.kernel.iter().product();
-    let full = (pool.count_include_pad || pool.window.pads.iter().all(|p| *p == 0)) && !pool.ceil;
+/// g / elements of the window, which are fewer at the border: padding counts or does not, and what is behind it never does.
+fn shared(v: &mut Vjp<'_>, pool: &Pool, x: ValueId, g: ValueId) -> ValueId {
+    let window = &pool.window;
+    let whole: usize = window.kernel.iter().product();
+    let full = (pool.count_include_pad || window.pads.iter().all(|p| *p == 0)) && !pool.ceil;
     if full {
         return v.scaled(g, 1.0 / whole as f64);
     }
-    // The average of ones and padded zeros over the whole window is the share of elements that count.
-    let dtype = v.dtype(x);
-    let shape: Vec<i64> = [1, 1].into_iter().chain(extents.iter().map(|n| *n as i64)).collect();
-    let shape = v.b.integers(&shape);
-    let ones = v.b.node(Op::ConstantOfShape(ScalarValue::new(dtype, 1.0)), &[shape]);
-    let kernel: Vec<i64> = [1, 1].into_iter().chain(pool.window.kernel.iter().map(|n| *n as i64)).collect();
+    // The sum of ones over the window, with zeros where nothing counts. A window that hangs over the end needs a stride
+    // of zeros there; should that make room for one more, it is cut off.
+    let axes = window.axes();
+    let counted = |k: usize| if pool.count_include_pad { window.padding(k) as i64 } else { 0 };
+    let ones = open::ones(v, x, &(0..axes).map(counted).collect::<Vec<_>>());
+    let mut around = if pool.count_include_pad { vec![0; 2 * axes] } else { window.pads.clone() };
+    if pool.ceil {
+        (0..axes).for_each(|k| around[axes + k] += window.strides[k] - 1);
+    }
+    let kernel: Vec<i64> = [1, 1].into_iter().chain(window.kernel.iter().map(|n| *n as i64)).collect();
     let kernel = v.b.integers(&kernel);
-    let kernel = v.b.node(Op::ConstantOfShape(ScalarValue::new(dtype, 1.0)), &[kernel]);
-    let conv = Conv { group: 1, window: pool.window.clone() };
-    let counts = v.b.node(Op::Conv(conv), &[ones, kernel]);
+    let kernel = v.b.node(Op::ConstantOfShape(ScalarValue::new(v.dtype(x), 1.0)), &[kernel]);
+    let conv = Conv { group: 1, window: Window { pads: around, ..window.clone() } };
+    let mut counts = v.b.node(Op::Conv(conv), &[ones, kernel]);
+    if pool.ceil {
+        counts = open::crop(v, counts, g);
+    }
     v.div(g, counts)
 }
 
@@ -72,19 +81,13 @@ fn tiled(v: &mut Vjp<'_>, window: &Window, x: ValueId, share: ValueId) -> ValueI
 }
 
 /// The transposed convolution with ones, every channel as an image of its own.
-fn spread(v: &mut Vjp<'_>, window: &Window, extents: &[usize], x: ValueId, share: ValueId) -> ValueId {
+fn spread(v: &mut Vjp<'_>, window: &Window, x: ValueId, share: ValueId) -> ValueId {
     let dtype = v.dtype(x);
     let kernel: Vec<i64> = [1, 1].into_iter().chain(window.kernel.iter().map(|n| *n as i64)).collect();
     let kernel = v.b.integers(&kernel);
     let ones = v.b.node(Op::ConstantOfShape(ScalarValue::new(dtype, 1.0)), &[kernel]);
-    let images: Vec<i64> = [-1, 1].into_iter().chain(spatial(v, share)).collect();
-    let images = v.reshape(share, &images);
+    let images = open::images(v, share);
     let conv = Conv { group: 1, window: window.clone() };
-    let left = super::conv::left_over(window, extents);
-    let dx = v.b.node(Op::ConvTranspose(conv, left), &[images, ones]);
+    let dx = open::transposed(v, &conv, [images, ones], x);
     v.reshape_like(dx, x)
-}
-
-fn spatial(v: &Vjp<'_>, value: ValueId) -> Vec<i64> {
-    v.ty(value).shape[2..].iter().map(|d| d.fixed().map_or(-1, |n| n as i64)).collect()
 }

@@ -41,7 +41,9 @@ pub(super) fn apply(v: &mut Vjp<'_>) -> Gradients {
         Op::Compare(_) | Op::And | Op::Or | Op::Shape(..) | Op::ConstantOfShape(_) | Op::Stop { .. } => {
             Ok(vec![None; v.node.inputs.len()])
         }
-        Op::OneHot | Op::Range | Op::MaxUnpool(_) | Op::ConvTranspose(..) => Err("it has no rule".into()),
+        Op::OneHot | Op::Range | Op::Crop(_) | Op::MaxUnpool(_) | Op::ConvTranspose(..) => {
+            Err("it has no rule".into())
+        }
         Op::Opaque(opaque) => Err(opaque.why.clone()),
     }
 }

@@ -11,7 +11,7 @@ mod peer;
 
 pub use copy::CopyArm;
 pub use graph::{GraphArm, identity_model};
-pub use peer::{PeerArm, PeerProcess};
+pub use peer::{PeerArm, PeerProcess, Peers, Started};
 
 /// Inputs of one run, by name.
 pub type Inputs = Vec<(String, Tensor)>;
@@ -19,14 +19,8 @@ pub type Inputs = Vec<(String, Tensor)>;
 /// The inputs whose bytes count: the others are a column at most.
 pub const WIDE: [&str; 2] = ["logits", "features"];
 
-/// Something that computes the loss of a cell.
+/// Something that computes what a cell is of.
 pub trait Arm {
-    /// The outputs of one run, by name.
-    ///
-    /// # Errors
-    /// [`ArmError`], when it cannot.
-    fn compute(&mut self, inputs: &Inputs) -> Result<Vec<(String, Tensor)>, ArmError>;
-
     /// Puts sets of inputs and outputs in place.
     ///
     /// # Errors

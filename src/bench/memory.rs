@@ -15,8 +15,8 @@ const FEWEST_SETS: u128 = 2;
 /// How a cell is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// Bytes that a run must move.
-    pub bytes: u64,
+    /// Bytes that a run must move; `None` for a training step.
+    pub bytes: Option<u64>,
     /// Sets of inputs and outputs for each arm.
     pub sets: usize,
     /// Whether they are twice as large as the last cache.
@@ -41,7 +41,7 @@ pub fn layout(cell: &Cell, loss: &Loss, cache: u64, limit: u64) -> Result<Layout
     let sets = wanted.min(affordable);
     let memory = fixed + sets * each;
     Ok(Layout {
-        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+        bytes: Some(u64::try_from(bytes).unwrap_or(u64::MAX)),
         sets: usize::try_from(sets).expect("there are at most MOST_SETS sets"),
         cold: sets * bytes >= 2 * u128::from(cache),
         memory: u64::try_from(memory).unwrap_or(u64::MAX),

@@ -83,7 +83,7 @@ impl Expected {
         outputs: &[(String, Tensor)],
         allowed: Tolerance,
     ) -> Result<Numerics, (Numerics, String)> {
-        let mut found = Numerics { loss: None, worst_row: 0.0, tolerance: allowed.row, rows: self.rows };
+        let mut found = Numerics { loss: None, worst_row: None, tolerance: allowed.row, rows: self.rows };
         let mut problems = Vec::new();
         for (name, got) in outputs {
             let Some(want) = self.evaluation.output(name) else {
@@ -92,7 +92,9 @@ impl Expected {
             };
             if name.ends_with("_grad") {
                 let deviation = self.gradient(name, got, want, allowed);
-                found.worst_row = found.worst_row.max(deviation);
+                // JSON has no infinity; what is not finite is off by all that a number can say.
+                let shown = deviation.min(f64::MAX);
+                found.worst_row = Some(found.worst_row.map_or(shown, |worst| worst.max(shown)));
                 if deviation.is_nan() || deviation > allowed.row {
                     problems.push(format!(
                         "a row of {name} is {deviation:.1e} off ({:.1e} allowed)",
@@ -110,8 +112,6 @@ impl Expected {
         if outputs.is_empty() {
             problems.push("there are no outputs".to_owned());
         }
-        // JSON has no infinity; what is not finite is off by all that a number can say.
-        found.worst_row = found.worst_row.min(f64::MAX);
         found.loss = found.loss.map(|loss| loss.min(f64::MAX));
         if problems.is_empty() { Ok(found) } else { Err((found, problems.join("; "))) }
     }

@@ -1,7 +1,7 @@
 //! [`Plan`]: what to measure, as its YAML source says it, checked and expanded.
 //!
-//! First step of a benchmark. Invariant: every cell of a plan has at least one arm, every loss in it is built in, and no
-//! cell is listed twice.
+//! First step of a benchmark. Invariant: every cell of a plan has at least one arm, every loss in it is built in, every
+//! classifier was there when it was read, and no cell is listed twice.
 
 use std::time::Duration;
 
@@ -11,11 +11,13 @@ use crate::tensor::DType;
 
 mod arms;
 mod matrix;
+pub(crate) mod step;
 mod threshold;
 mod units;
 mod yaml;
 
-pub use arms::{ArmKind, LOWERINGS, Peer};
+pub use arms::{ArmKind, Graft, LOWERINGS, Peer, Program};
+pub use step::{Step, StepOptimizer};
 pub use threshold::{CellPattern, Threshold};
 pub use units::{format_bytes, parse_bytes, parse_share};
 
@@ -51,6 +53,8 @@ pub struct Cell {
     pub provider: Provider,
     /// Threads that an operator may use.
     pub threads: usize,
+    /// The classifier whose training step the cell is; `None` for a loss by itself.
+    pub step: Option<Step>,
     /// What is compared, in the order of reports.
     pub arms: Vec<ArmKind>,
 }
@@ -69,7 +73,7 @@ pub struct Budget {
 }
 
 impl Plan {
-    /// Reads and checks a YAML source. `file` is named in errors only.
+    /// Reads and checks a YAML source. `file` is named in errors, and classifiers are looked for relative to it.
     ///
     /// # Errors
     /// Anything that is not a plan, with its place in the file.
@@ -89,8 +93,14 @@ impl Plan {
 }
 
 impl Cell {
-    /// Identifies the cell in results and baselines, such as `ib f32 N=32 C=10 D=64 cpu t=2`.
+    /// Identifies the cell in results and baselines, such as `ib f32 N=32 C=10 D=64 cpu t=2` or, for a training step,
+    /// `resnet ib adamw N=32 cpu t=2`.
     pub fn id(&self) -> String {
+        if let Some(step) = &self.step {
+            let (classifier, optimizer) = (&step.classifier, step.optimizer.name());
+            let Self { loss, rows, provider, threads, .. } = self;
+            return format!("{classifier} {loss} {optimizer} N={rows} {provider} t={threads}");
+        }
         format!(
             "{} {} N={} C={} D={} {} t={}",
             self.loss,

@@ -10,8 +10,10 @@ use super::environment::Environment;
 use super::plan::Cell;
 use super::stats::{Blocks, Summary};
 
-/// Version of the form that this program writes, and the only one that it reads.
-pub const FORMAT: u32 = 1;
+/// Version of the form that this program writes.
+pub const FORMAT: u32 = 2;
+/// The oldest version that it reads: what was added since is absent there.
+pub const OLDEST_FORMAT: u32 = 1;
 
 /// What a benchmark found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +49,12 @@ pub struct CellResult {
     pub id: String,
     /// Name of the loss.
     pub loss: String,
+    /// The classifier whose training step this is; `None` for a loss by itself.
+    #[serde(default)]
+    pub classifier: Option<String>,
+    /// What updates its parameters.
+    #[serde(default)]
+    pub optimizer: Option<String>,
     /// Element type: `f32`, `f16`, `bf16`, `f64`.
     pub dtype: String,
     /// N
@@ -59,18 +67,34 @@ pub struct CellResult {
     pub provider: String,
     /// Threads that an operator may use.
     pub threads: usize,
-    /// Bytes that a run must read and write: inputs and outputs, once.
-    pub bytes: u64,
+    /// Bytes that a run must read and write: inputs and outputs, once. `None` for a training step, which moves what its
+    /// activations and parameters take, many times over.
+    pub bytes: Option<u64>,
     /// Sets of inputs and outputs that the cold series went through in turn.
     pub sets: usize,
     /// Whether those sets together are at least twice the last cache's size, so that none is found in it.
     pub cold: bool,
     /// Share of the machine's processors that other programs took while this was measured.
     pub others_cpu: Option<f64>,
+    /// The device right after this was measured; `None` on the host.
+    #[serde(default)]
+    pub device: Option<DeviceState>,
     /// Seconds that measuring took, checks and warm-up included.
     pub seconds: f64,
     /// How the arms did.
     pub arms: Vec<ArmResult>,
+}
+
+/// A device at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceState {
+    /// Megahertz of the multiprocessors.
+    pub clock: Option<u32>,
+    /// Degrees Celsius.
+    pub temperature: Option<u32>,
+    /// Why the clock is lower than it could be.
+    pub throttle: Vec<String>,
 }
 
 /// How one arm did.
@@ -83,6 +107,9 @@ pub struct ArmResult {
     pub status: Status,
     /// Why it was not measured.
     pub reason: Option<String>,
+    /// What a reader of its times must know.
+    #[serde(default)]
+    pub note: Option<String>,
     /// The graph, where the arm is one.
     pub model: Option<ModelInfo>,
     /// How far its numbers are off.
@@ -133,9 +160,10 @@ pub struct ModelInfo {
 pub struct Numerics {
     /// Error of the loss; `None` where the batch is too large for the reference and only rows of it were checked.
     pub loss: Option<f64>,
-    /// Error of the worst row of a gradient.
-    pub worst_row: f64,
-    /// What a row may be off.
+    /// Error of the worst row of a gradient, of a parameter's gradient in a training step, or of the logits of a forward
+    /// pass; `None` where only losses were compared.
+    pub worst_row: Option<f64>,
+    /// What that may be, or the loss where there is no row.
     pub tolerance: f64,
     /// Rows that were checked.
     pub rows: usize,
@@ -170,7 +198,7 @@ pub struct Figures {
     /// Rows a second.
     pub samples_per_second: f64,
     /// Bytes that the run must move, a second.
-    pub bytes_per_second: f64,
+    pub bytes_per_second: Option<f64>,
     /// That, as a share of the copy in the same cell.
     pub share_of_copy: Option<f64>,
 }
@@ -201,6 +229,7 @@ impl ArmResult {
             arm,
             status,
             reason: Some(reason),
+            note: None,
             model: None,
             numerics: None,
             peak_memory: None,
@@ -219,10 +248,12 @@ impl ArmResult {
 
 impl CellResult {
     /// A cell without arms.
-    pub fn new(cell: &Cell, bytes: u64, sets: usize, cold: bool) -> Self {
+    pub fn new(cell: &Cell, bytes: Option<u64>, sets: usize, cold: bool) -> Self {
         Self {
             id: cell.id(),
             loss: cell.loss.clone(),
+            classifier: cell.step.as_ref().map(|step| step.classifier.clone()),
+            optimizer: cell.step.as_ref().map(|step| step.optimizer.name().to_owned()),
             dtype: cell.dtype_name().to_owned(),
             rows: cell.rows,
             classes: cell.classes,
@@ -233,6 +264,7 @@ impl CellResult {
             sets,
             cold,
             others_cpu: None,
+            device: None,
             seconds: 0.0,
             arms: Vec::new(),
         }
@@ -249,7 +281,7 @@ impl CellResult {
         for arm in &mut self.arms {
             arm.figures = arm.median().map(|median| Figures {
                 samples_per_second: self.rows as f64 / median,
-                bytes_per_second: self.bytes as f64 / median,
+                bytes_per_second: self.bytes.map(|bytes| bytes as f64 / median),
                 share_of_copy: copy.map(|copy| copy / median),
             });
         }

@@ -1,18 +1,17 @@
 //! Runs a plan, cell by cell.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use super::arms::PeerProcess;
+use super::arms::Peers;
 use super::cell::{CellError, measure_cell};
 use super::environment::{BUSY, Environment, available, last_cache, utc};
 use super::memory::{Layout, fits, layout};
 use super::plan::{Cell, Plan};
 use super::results::{CellResult, FORMAT, Results};
-use super::{data, environment};
+use super::steps::case::Case;
+use super::{data, environment, steps};
 use crate::loss::Loss;
 use crate::runtime::{OrtEngine, OrtOptions, Provider, RuntimeError};
 
@@ -30,8 +29,8 @@ pub struct Setup {
     pub operator_library: Option<PathBuf>,
     /// Revision of the working directory, for the record.
     pub git: Option<String>,
-    /// The peers, or why there are none.
-    pub peers: Result<Rc<RefCell<PeerProcess>>, String>,
+    /// The peers.
+    pub peers: Peers,
 }
 
 /// What happens while a plan runs.
@@ -113,7 +112,8 @@ pub fn begin(plan: &Plan, source: &str, setup: &Setup) -> Result<Results, BenchE
     let engine = OrtEngine::open(&setup.library, provider, OrtOptions::default())?;
     let info = crate::runtime::Engine::info(&engine);
     let mut environment = Environment::capture(Some(&info), setup.git.clone());
-    environment.peers = setup.peers.as_ref().ok().map(|process| process.borrow().name().to_owned());
+    let names: Vec<String> = setup.peers.running().map(|peer| peer.borrow().name().to_owned()).collect();
+    environment.peers = (!names.is_empty()).then(|| names.join(", "));
     Ok(Results {
         format: FORMAT,
         ibgraph: env!("CARGO_PKG_VERSION").to_owned(),
@@ -147,6 +147,10 @@ fn check(plan: &Plan, setup: &Setup) -> Result<(), BenchError> {
 /// A cell that takes more memory than the plan may use, found before anything of its size is made; a loss that cannot be.
 pub fn prepare(plan: &Plan, cell: &Cell) -> Result<(Loss, Layout), String> {
     let limit = memory(plan, cell.provider);
+    if let Some(step) = &cell.step {
+        let loss = Case::read(&step.path)?.loss()?;
+        return Ok((loss, steps::layout(cell, step, limit)?));
+    }
     fits(cell, limit)?;
     let loss = data::loss(cell).map_err(|message| format!("{}: {message}", cell.id()))?;
     let layout = layout(cell, &loss, cache(cell.provider), limit)?;

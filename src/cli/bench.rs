@@ -1,10 +1,7 @@
 //! `ibgraph bench`: measures a plan and writes its reports.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::check::find_library;
@@ -12,12 +9,12 @@ use super::ops;
 use super::output::{Target, say};
 use super::report::{judge, read_results, share};
 use super::{Exit, Failure};
-use crate::bench::plan::ArmKind;
-use crate::bench::{self, PeerProcess, Plan, Results, Setup};
+use crate::bench::{self, Plan, Results, Setup};
 use crate::report;
 use crate::runtime::Provider;
 
 mod dry_run;
+mod peers;
 mod progress;
 
 use progress::CellProgress;
@@ -29,9 +26,6 @@ const PLANS: [(&str, &str); 4] = [
     ("gpu", include_str!("../../bench-configs/gpu.yaml")),
     ("ci", include_str!("../../bench-configs/ci.yaml")),
 ];
-
-/// Names an interpreter with PyTorch where `--peer-python` does not.
-const PEER_PYTHON: &str = "IBGRAPH_PEER_PYTHON";
 
 /// Measure lowerings, providers and peers side by side
 ///
@@ -58,6 +52,10 @@ pub struct Args {
     /// A Python interpreter with PyTorch, for the peers (default: IBGRAPH_PEER_PYTHON); `ci/peers` makes one
     #[arg(long, value_name = "PATH")]
     peer_python: Option<PathBuf>,
+    /// A Python interpreter with ONNX Runtime Training, for the peer ort-training (default: IBGRAPH_ORT_TRAINING_PEER);
+    /// `ci/ort-training --python` makes one
+    #[arg(long, value_name = "PATH")]
+    ort_training_python: Option<PathBuf>,
     /// Print what would be measured, and measure nothing
     #[arg(long)]
     dry_run: bool,
@@ -80,6 +78,7 @@ Examples:
   ibgraph bench -o out/
   ibgraph bench cpu --peer-python ~/pytorch/bin/python -o out/
   ibgraph bench bench-configs/gpu.yaml --dry-run
+  ibgraph bench bench-configs/train-step.yaml --peer-python ~/pytorch/bin/python -o out/
   ibgraph bench ci -o out/ --baseline baseline/results.json --max-regression 5%";
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
@@ -96,7 +95,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let setup = setup(&args, &plan)?;
     let mut results = begin(&args, &plan, &source, &setup)?;
     write_json(&args.output, &results)?;
-    let stop = on_interrupt()?;
+    let stop = super::interrupt::flag()?;
     measure(&args, &plan, &setup, &mut results, &stop)?;
     write_reports(&args.output, &results)?;
     say(report::markdown(&results));
@@ -143,8 +142,7 @@ fn dedup(plan: &mut Plan) {
 fn setup(args: &Args, plan: &Plan) -> Result<Setup, Failure> {
     let provider = plan.cells.first().map_or(Provider::Cpu, |cell| cell.provider);
     let library = find_library(args.runtime.clone(), provider)?;
-    let wanted = plan.cells.iter().flat_map(|cell| &cell.arms).any(|arm| matches!(arm, ArmKind::Peer(_)));
-    let peers = if wanted { peers(args) } else { Err("the plan has no peers".to_owned()) };
+    let peers = peers::start(args, plan);
     Ok(Setup { library, operator_library: operator_library(args)?, git: revision(), peers })
 }
 
@@ -157,16 +155,6 @@ fn operator_library(args: &Args) -> Result<Option<PathBuf>, Failure> {
         return Ok(Some(named.clone()));
     }
     ops::find()
-}
-
-/// The process of the peers, or why there is none, which the report tells.
-fn peers(args: &Args) -> Result<Rc<RefCell<PeerProcess>>, String> {
-    let set = std::env::var_os(PEER_PYTHON).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let python = args.peer_python.clone().or(set).ok_or_else(|| {
-        format!("no Python with PyTorch was named; make one with `ci/peers`, and name it with --peer-python or {PEER_PYTHON}")
-    })?;
-    let process = PeerProcess::start(&python).map_err(|error| error.to_string())?;
-    Ok(Rc::new(RefCell::new(process)))
 }
 
 /// Revision of the working directory.
@@ -201,19 +189,6 @@ fn begin(args: &Args, plan: &Plan, source: &str, setup: &Setup) -> Result<Result
         return Err(Failure::usage(format!("{path} is of another machine ({why}); leave out --resume")));
     }
     Ok(Results { cells: before.cells, warnings: before.warnings, started: before.started, ..fresh })
-}
-
-/// Set by the first Ctrl-C, which asks for an end after the current run; the second does not wait for it.
-fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = stop.clone();
-    let handler = move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(Exit::Interrupted as i32);
-        }
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::usage(format!("cannot catch Ctrl-C: {error}")))?;
-    Ok(stop)
 }
 
 fn measure(

@@ -106,6 +106,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let host = file.host()?;
     let external = file.external_data(&host)?;
     file.guard(&args.output, &external)?;
+    let written_out = file.written_out(&host)?;
+    let host = written_out.as_deref().map_or(Ok(host), |bytes| file.host_of(bytes))?;
     let wishes = Wishes { logits: args.logits.as_deref(), features: args.features.as_deref() };
     let head = discover(&host, wishes).map_err(|error| file.failure(error))?;
     if let Some(option) = args.training.misplaced(args.emit) {
@@ -165,7 +167,7 @@ fn loss(args: &Args, file: &ModelFile, head: &Head) -> Result<Loss, Failure> {
                 head.logits.name
             ))),
         }?;
-    args.loss.loss(dtype, head.classes.map(|classes| (classes, file.name.as_str())))
+    args.loss.loss(dtype, Some((&file.name, head.classes)))
 }
 
 /// The graph to attach, and the loss with the outputs that it has.

@@ -70,7 +70,9 @@ struct Report {
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let file = ModelFile::open(&args.model)?;
     let host = file.host()?;
-    let report = report(&file, &host, &args)?;
+    let written_out = file.written_out(&host)?;
+    let whole = written_out.as_deref().map(|bytes| file.host_of(bytes)).transpose()?;
+    let report = report(&file, &host, whole.as_ref().unwrap_or(&host), &args)?;
     if args.json {
         say(serde_json::to_string_pretty(&report).map_err(Failure::usage)?);
     } else {
@@ -79,12 +81,13 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     Ok(Exit::Good)
 }
 
-fn report(file: &ModelFile, host: &Host<'_>, args: &Args) -> Result<Report, Failure> {
+/// `whole` is the model with its functions written out, as `graft` sees it.
+fn report(file: &ModelFile, host: &Host<'_>, whole: &Host<'_>, args: &Args) -> Result<Report, Failure> {
     let mut external: Vec<String> = file.external_data(host)?.into_iter().map(|r| r.location).collect();
     external.sort();
     external.dedup();
     let wishes = Wishes { logits: args.logits.as_deref(), features: args.features.as_deref() };
-    let (head, problem) = match discover(host, wishes) {
+    let (head, problem) = match discover(whole, wishes) {
         Ok(head) => (Some(head), None),
         Err(error) => (None, Some(error.to_string())),
     };
@@ -116,7 +119,7 @@ fn report(file: &ModelFile, host: &Host<'_>, args: &Args) -> Result<Report, Fail
         trainable: head
             .as_ref()
             .filter(|_| host.metadata(METADATA).is_none())
-            .map(|head| prospect(host, head)),
+            .map(|head| prospect(whole, head)),
         training: host.metadata(KEY).and_then(|text| Manifest::from_json(text).ok()),
         head,
         problem,

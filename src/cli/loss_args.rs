@@ -87,8 +87,8 @@ impl LossArgs {
         &self.outputs
     }
 
-    /// The loss that the options describe. `classes` is their number where something else tells it, and what that is.
-    pub fn loss(&self, dtype: DType, classes: Option<(usize, &str)>) -> Result<Loss, Failure> {
+    /// The loss that the options describe. `model` is the file that it is for, with its number of classes where it tells.
+    pub fn loss(&self, dtype: DType, model: Option<(&str, Option<usize>)>) -> Result<Loss, Failure> {
         let mut spec = load(&self.loss)?;
         let scheme = self.class_weights.as_deref().unwrap_or(match spec.class_weights {
             _ if self.runtime_input.iter().any(|name| name == "class_weights") => "none",
@@ -102,7 +102,7 @@ impl LossArgs {
             None => None,
         };
         let weights = weights(scheme, beta)?;
-        let classes = self.class_number(counts.as_deref(), &weights, classes)?;
+        let classes = self.class_number(counts.as_deref(), &weights, model)?;
         let mut interface = Interface::new(classes, &spec);
         interface.dtype = dtype;
         self.fill(&mut interface);
@@ -174,7 +174,7 @@ impl LossArgs {
         &self,
         counts: Option<&[f64]>,
         weights: &ClassWeights,
-        told: Option<(usize, &str)>,
+        model: Option<(&str, Option<usize>)>,
     ) -> Result<usize, Failure> {
         let listed = match (counts, weights) {
             (Some(counts), _) => Some(counts.len()),
@@ -182,13 +182,16 @@ impl LossArgs {
             (None, _) => None,
         };
         let asked = self.classes.or(listed);
-        match (told, asked) {
-            (Some((told, by)), Some(asked)) if asked != told => Err(Failure::usage(format!(
-                "{by} has {told} classes, but {} says {asked}",
+        match (model, asked) {
+            (Some((file, Some(told))), Some(asked)) if asked != told => Err(Failure::usage(format!(
+                "{file} has {told} classes, but {} says {asked}",
                 if self.classes.is_some() { "--classes" } else { "what is given for each class" }
             ))),
-            (Some((told, _)), _) => Ok(told),
-            (None, Some(asked)) => Ok(asked),
+            (Some((_, Some(told))), _) => Ok(told),
+            (_, Some(asked)) => Ok(asked),
+            (Some((file, None)), None) => Err(Failure::usage(format!(
+                "{file} does not tell how many classes there are; give --classes or --class-counts"
+            ))),
             (None, None) => Err(Failure::usage("how many classes? give --classes or --class-counts")),
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Failure;
 use super::output::Target;
 use crate::onnx::external::{self, Reference};
-use crate::onnx::{Host, Source};
+use crate::onnx::{Host, Source, inline};
 
 /// A model file.
 pub struct ModelFile {
@@ -41,7 +41,17 @@ impl ModelFile {
 
     /// Its structure.
     pub fn host(&self) -> Result<Host<'_>, Failure> {
-        Host::read(self.bytes()).map_err(|error| self.failure(error))
+        self.host_of(self.bytes())
+    }
+
+    /// The model with its functions written out in the place of their calls; `None` where there is none to write out.
+    pub fn written_out(&self, host: &Host<'_>) -> Result<Option<Vec<u8>>, Failure> {
+        inline(host).map_err(|error| self.failure(error))
+    }
+
+    /// The structure of bytes that came from this file.
+    pub fn host_of<'a>(&self, bytes: &'a [u8]) -> Result<Host<'a>, Failure> {
+        Host::read(bytes).map_err(|error| self.failure(error))
     }
 
     /// The directory that external data stands in.

@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let validation = args.validate.open(&file, &host, &manifest, &args.engine)?;
     let engine = args.engine.open_for_training(Some(file.directory()))?;
     let mut session = engine.load(host.bytes())?;
-    let stop = interruption()?;
+    let stop = super::interrupt::flag()?;
     let looped = Loop { args: &args, settings: &settings, data: &data, validation: &validation, stop };
     looped.run(session.as_mut(), &manifest, state, &args.engine)
 }
@@ -113,19 +113,6 @@ fn start(args: &Args, file: &ModelFile, host: &Host<'_>, manifest: &Manifest) ->
         state = fresh;
     }
     Ok(state)
-}
-
-/// A flag that Ctrl-C sets; the second Ctrl-C ends the program at once.
-fn interruption() -> Result<Arc<AtomicBool>, Failure> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&flag);
-    let handler = move || {
-        if seen.swap(true, Ordering::SeqCst) {
-            std::process::exit(i32::from(Exit::Interrupted as u8));
-        }
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::usage(format!("cannot catch Ctrl-C: {error}")))?;
-    Ok(flag)
 }
 
 struct Loop<'a> {

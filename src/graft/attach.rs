@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
+use super::Names;
 use super::description::{Description, FORMAT, METADATA};
 use super::discover::Head;
 use super::flow::Flow;
-use super::names::Names;
 use crate::graph::Graph;
 use crate::loss::Loss;
 use crate::loss::metadata::{self, CLASS_WEIGHTS, LABEL_MARGIN, LOGIT_BIAS, MetadataError};

@@ -86,6 +86,7 @@ impl Op {
             Op::Transpose(perm) => layout::transpose(types[0], perm),
             Op::Concat(axis) => layout::concat(&types, *axis),
             Op::Slice(parts) => layout::slice(types[0], parts),
+            Op::Crop(axis) => layout::crop(types[0], values[1], *axis),
             Op::Pad(pad) => layout::pad(types[0], &pad.pads),
             Op::Expand => layout::expand(types[0], values[1]),
             Op::Unsqueeze(axes) => layout::unsqueeze(types[0], axes),

@@ -98,6 +98,8 @@ pub enum Op {
     Split(usize, Vec<usize>),
     /// A part along some axes.
     Slice(Vec<SliceAxis>),
+    /// (x, extents): the first elements along the axes from one on, where the extents are known only when the graph runs.
+    Crop(usize),
     /// Constant, reflected or repeated elements around.
     Pad(Pad),
     /// (x, shape): broadcast to a shape.
@@ -195,7 +197,7 @@ impl Op {
             Op::Transpose(_) => "Transpose",
             Op::Concat(_) => "Concat",
             Op::Split(..) => "Split",
-            Op::Slice(_) => "Slice",
+            Op::Slice(_) | Op::Crop(_) => "Slice",
             Op::Pad(_) => "Pad",
             Op::Expand => "Expand",
             Op::Dropout(_) => "Dropout",
@@ -236,6 +238,7 @@ impl Op {
             | Op::GatherElements(_)
             | Op::MatMul
             | Op::Reshape
+            | Op::Crop(_)
             | Op::Expand => 2..=2,
             Op::Gemm(_) | Op::Conv(_) | Op::ConvTranspose(..) | Op::LayerNorm(_) => 2..=3,
             Op::Where

@@ -70,6 +70,7 @@ fn attributes(op: &Op) -> String {
             let part = |p: &SliceAxis| format!(" {}:[{}:{}:{}]", p.axis, p.start, p.end, p.step);
             parts.iter().map(part).collect()
         }
+        Op::Crop(axis) => format!(" from axis {axis}"),
         Op::Pad(pad) => format!(" {} {:?}", pad.mode, pad.pads),
         Op::Shape(start, end) => format!(" {start}..{end}"),
         Op::ConstantOfShape(value) => format!(" {}", value.value()),

@@ -7,17 +7,21 @@
 use std::collections::{HashMap, HashSet};
 
 use super::host::{Host, label};
-use super::messages::{FunctionProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use super::inline::obstacle;
+use super::messages::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 use super::slim::KEPT;
-use crate::graph::{Builder, Dim, Op, Opaque, TensorType, ValueId};
+use crate::graph::{Builder, Op, Opaque, TensorType, ValueId};
 use crate::tensor::{DType, Tensor};
 
 mod arguments;
 mod elementwise;
 mod layers;
 mod layout;
+mod types;
 
 use arguments::Arguments;
+pub use types::port_type;
+use types::stored_type;
 
 /// A model's graph.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ pub struct ImportError {
     why: String,
 }
 
-/// Reads what `roots` are computed from.
+/// Reads what `roots` are computed from. Functions of the model are not looked into; see [`super::inline()`].
 ///
 /// # Errors
 /// Roots whose types cannot be known, with the node to blame.
@@ -56,8 +60,8 @@ pub fn import(host: &Host<'_>, roots: &[&str]) -> Result<Imported, ImportError> 
         }
     }
     for root in roots {
-        if let Some((node, why)) = importer.unknown.get(*root) {
-            return Err(ImportError { value: (*root).to_owned(), node: node.clone(), why: why.clone() });
+        if let Some(Unknown { culprit, why, .. }) = importer.unknown.get(*root) {
+            return Err(ImportError { value: (*root).to_owned(), node: culprit.clone(), why: why.clone() });
         }
     }
     Ok(importer.done)
@@ -77,11 +81,20 @@ fn ancestors<'a>(graph: &'a GraphProto, roots: &[&'a str]) -> HashSet<&'a str> {
 
 struct Importer<'a> {
     opset: i64,
-    functions: &'a [FunctionProto],
+    model: &'a ModelProto,
     declared: HashMap<&'a str, TensorType>,
     done: Imported,
-    /// Values without a type: the node to blame, and why.
-    unknown: HashMap<String, (String, String)>,
+    unknown: HashMap<String, Unknown>,
+}
+
+/// A value without a type.
+#[derive(Debug, Clone, Default)]
+struct Unknown {
+    /// The node to blame.
+    culprit: String,
+    why: String,
+    /// What it is computed from, as far as that is known: a gradient that would have to go there must not be lost.
+    from: Vec<ValueId>,
 }
 
 impl<'a> Importer<'a> {
@@ -90,7 +103,7 @@ impl<'a> Importer<'a> {
         let typed = ports.filter_map(|port| Some((port.name.as_deref()?, port_type(port)?)));
         Self {
             opset: host.opset().unwrap_or(0),
-            functions: &host.model().functions,
+            model: host.model(),
             declared: typed.collect(),
             done: Imported {
                 builder: Builder::new(graph.name.as_deref().unwrap_or("")),
@@ -153,15 +166,12 @@ impl<'a> Importer<'a> {
     }
 
     fn node(&mut self, node: &NodeProto) {
-        let blamed = node.input.iter().find_map(|input| self.unknown.get(input).cloned());
-        if let Some((culprit, why)) = blamed {
+        let blamed = node.input.iter().find_map(|input| self.unknown.get(input));
+        if let Some(Unknown { culprit, why, .. }) = blamed.cloned() {
             // A declared type stands, whatever it was computed from.
-            self.opaque(node, &format!("it reads what {culprit} makes, and {why}"));
-            return;
-        }
-        match self.understood(node) {
-            Ok(()) => {}
-            Err(why) => self.opaque(node, &why),
+            self.opaque(node, &format!("it reads what {culprit} makes, and {why}"), &culprit, &why);
+        } else if let Err(why) = self.understood(node) {
+            self.opaque(node, &why, &label(node), &why);
         }
     }
 
@@ -170,16 +180,22 @@ impl<'a> Importer<'a> {
         let is_standard = matches!(node.domain.as_deref(), None | Some("" | "ai.onnx"));
         if !is_standard {
             let op = node.op_type.as_deref();
-            let function = self.functions.iter().any(|f| f.name.as_deref() == op && f.domain == node.domain);
-            return Err(match function {
-                true => "it is a function of the model; inline it with onnx.inliner".into(),
-                false => "it is not of the standard domain".into(),
+            let called = |f: &&FunctionProto| f.name.as_deref() == op && f.domain == node.domain;
+            return Err(match self.model.functions.iter().find(called) {
+                Some(function) => match obstacle(function, self.model) {
+                    Some(why) => format!("it is a function of the model that cannot be written out: {why}"),
+                    None => "it is a function of the model, which is not written out".into(),
+                },
+                None => "it is not of the standard domain".into(),
             });
         }
         if node.op_type.as_deref() == Some("Constant") {
             return self.constant(node);
         }
-        let inputs: Result<Vec<Option<ValueId>>, String> = node.input.iter().map(|i| self.input(i)).collect();
+        // Inputs that are left out at the end are not there, whether the file lists empty names for them or not.
+        let count = node.input.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+        let inputs: Result<Vec<Option<ValueId>>, String> =
+            node.input[..count].iter().map(|i| self.input(i)).collect();
         let arguments = Arguments { node, inputs: inputs?, opset: self.opset };
         let outputs = translate(&mut self.done.builder, &arguments)?;
         for (name, id) in node.output.iter().zip(outputs) {
@@ -226,8 +242,9 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// A node that is known by name only: its outputs have the types that the file declares, or none.
-    fn opaque(&mut self, node: &NodeProto, why: &str) {
+    /// A node that is known by name only: its outputs have the types that the file declares, or none; then `culprit` is the
+    /// node to blame, and `reason` why.
+    fn opaque(&mut self, node: &NodeProto, why: &str, culprit: &str, reason: &str) {
         let operator = node.op_type.clone().unwrap_or_default();
         let name = match node.domain.as_deref() {
             None | Some("" | "ai.onnx") => operator,
@@ -236,23 +253,41 @@ impl<'a> Importer<'a> {
         let outputs: Vec<&str> = node.output.iter().map(String::as_str).filter(|o| !o.is_empty()).collect();
         self.done.opaque.push((outputs.first().copied().unwrap_or("").to_owned(), format!("{name}: {why}")));
         let types: Option<Vec<TensorType>> = outputs.iter().map(|o| self.declared.get(o).cloned()).collect();
+        let from = self.known_sources(node);
         let Some(types) = types.filter(|types| !types.is_empty()) else {
-            outputs.iter().for_each(|output| self.blame(output, &label(node), why));
+            for output in outputs {
+                self.blame(output, culprit, reason);
+                self.unknown.entry(output.to_owned()).or_default().from.clone_from(&from);
+            }
             return;
         };
         let count = types.len();
         let op = Op::Opaque(Opaque { name, why: why.to_owned(), outputs: types }.into());
-        let inputs: Vec<ValueId> =
-            node.input.iter().filter_map(|i| self.done.values.get(i).copied()).collect();
-        let made = self.done.builder.try_nodes(op, &inputs, count);
+        let made = self.done.builder.try_nodes(op, &from, count);
         let made = made.expect("an operator known by name takes anything");
         for (output, id) in outputs.into_iter().zip(made) {
             self.name(output, id);
         }
     }
 
-    fn blame(&mut self, value: &str, node: &str, why: &str) {
-        self.unknown.insert(value.to_owned(), (node.to_owned(), why.to_owned()));
+    /// The inputs of a node; for those without a type what they are computed from. Each once, in order.
+    fn known_sources(&self, node: &NodeProto) -> Vec<ValueId> {
+        let mut found: Vec<ValueId> = Vec::new();
+        for input in &node.input {
+            let known = self.done.values.get(input).into_iter();
+            let behind = self.unknown.get(input).into_iter().flat_map(|unknown| &unknown.from);
+            for id in known.chain(behind) {
+                if !found.contains(id) {
+                    found.push(*id);
+                }
+            }
+        }
+        found
+    }
+
+    fn blame(&mut self, value: &str, culprit: &str, why: &str) {
+        let unknown = Unknown { culprit: culprit.to_owned(), why: why.to_owned(), from: Vec::new() };
+        self.unknown.insert(value.to_owned(), unknown);
     }
 }
 
@@ -265,24 +300,4 @@ fn translate(b: &mut Builder, of: &Arguments<'_>) -> Result<Vec<ValueId>, String
         return found;
     }
     layout::translate(b, of).unwrap_or_else(|| Err("this operator has no rule".into()))
-}
-
-fn stored_type(tensor: &TensorProto) -> Option<TensorType> {
-    let dtype = DType::from_onnx_code(tensor.data_type?)?;
-    let shape: Option<Vec<Dim>> =
-        tensor.dims.iter().map(|n| usize::try_from(*n).ok().map(Dim::Fixed)).collect();
-    Some(TensorType { dtype, shape: shape? })
-}
-
-/// The declared type of a value; `None` where the element type or the rank is not known here.
-pub fn port_type(port: &ValueInfoProto) -> Option<TensorType> {
-    let tensor = port.r#type.as_ref()?.tensor_type.as_ref()?;
-    let dtype = DType::from_onnx_code(tensor.elem_type?)?;
-    let dim = |dim: &super::messages::DimensionProto| match (dim.dim_value, dim.dim_param.as_deref()) {
-        (Some(n), _) => usize::try_from(n).map_or(Dim::Unknown, Dim::Fixed),
-        (None, Some(name)) if !name.is_empty() => Dim::symbol(name),
-        _ => Dim::Unknown,
-    };
-    let shape = tensor.shape.as_ref()?.dim.iter().map(dim).collect();
-    Some(TensorType { dtype, shape })
 }

@@ -50,6 +50,7 @@ pub fn outline(model: ModelProto, operator: &Operator<'_>) -> ModelProto {
         input,
         output,
         attribute: vec![attributes::text(key, text)],
+        ..NodeProto::default()
     };
     model.graph = Some(GraphProto { node: vec![node], initializer: tables, value_info: Vec::new(), ..graph });
     model.functions.push(function);

@@ -131,6 +131,9 @@ impl Speller<'_> {
             Op::Pad(pad) => {
                 attribute = self.pad(pad, self.graph.value(node.inputs[0]).ty.dtype, &mut input);
             }
+            Op::Crop(axis) => {
+                attribute = self.crop(*axis, self.graph.value(node.inputs[0]).ty.rank(), &mut input)?;
+            }
             Op::Gemm(gemm) => {
                 attribute = self.gemm(*gemm, self.graph.value(node.inputs[0]).ty.dtype, &mut input);
             }
@@ -216,7 +219,7 @@ fn made(
         output,
         op_type: Some(operator.to_owned()),
         attribute,
-        domain: None,
+        ..NodeProto::default()
     }
 }
 

@@ -3,9 +3,11 @@
 use crate::bench::Results;
 use crate::bench::results::{ArmResult, CellResult, Series};
 
-const HEADER: [&str; 25] = [
+const HEADER: [&str; 27] = [
     "cell",
     "loss",
+    "classifier",
+    "optimizer",
     "dtype",
     "rows",
     "classes",
@@ -43,12 +45,14 @@ pub fn csv(results: &Results) -> String {
     String::from_utf8(bytes).expect("every field is text")
 }
 
-fn line(cell: &CellResult, arm: &ArmResult) -> [String; 25] {
+fn line(cell: &CellResult, arm: &ArmResult) -> [String; 27] {
     let cold = |figure: fn(&Series) -> f64| text(arm.cold.as_ref().map(figure));
     let model = arm.model.as_ref();
     [
         cell.id.clone(),
         cell.loss.clone(),
+        cell.classifier.clone().unwrap_or_default(),
+        cell.optimizer.clone().unwrap_or_default(),
         cell.dtype.clone(),
         cell.rows.to_string(),
         cell.classes.to_string(),
@@ -66,9 +70,9 @@ fn line(cell: &CellResult, arm: &ArmResult) -> [String; 25] {
         text(arm.cold.as_ref().map(|s| s.summary.samples)),
         text(arm.warm.as_ref().map(|s| s.summary.median)),
         text(arm.figures.map(|f| f.samples_per_second)),
-        text(arm.figures.map(|f| f.bytes_per_second)),
+        text(arm.figures.and_then(|f| f.bytes_per_second)),
         text(arm.figures.and_then(|f| f.share_of_copy)),
-        text(arm.numerics.map(|n| n.worst_row)),
+        text(arm.numerics.and_then(|n| n.worst_row)),
         text(model.and_then(|m| m.kernels)),
         text(model.and_then(|m| m.copies)),
         text(arm.peak_memory),

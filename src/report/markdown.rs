@@ -106,8 +106,10 @@ fn environment(out: &mut String, results: &Results) {
 
 /// Cells that differ in their sizes only.
 fn groups(results: &Results) -> Vec<Vec<&CellResult>> {
-    let key =
-        |cell: &CellResult| (cell.loss.clone(), cell.dtype.clone(), cell.provider.clone(), cell.threads);
+    let key = |cell: &CellResult| {
+        let step = (cell.classifier.clone(), cell.optimizer.clone());
+        (cell.loss.clone(), step, cell.dtype.clone(), cell.provider.clone(), cell.threads)
+    };
     let mut groups: Vec<Vec<&CellResult>> = Vec::new();
     for cell in &results.cells {
         match groups.iter_mut().find(|group| key(group[0]) == key(cell)) {
@@ -128,20 +130,43 @@ fn table(out: &mut String, cells: &[&CellResult]) {
     let first = cells[0];
     let threads =
         if first.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", first.threads) };
-    line(out, format_args!("## {}, {}, {}, {threads}\n", first.loss, first.dtype, first.provider));
+    let (provider, is_step) = (&first.provider, first.classifier.is_some());
+    match (&first.classifier, &first.optimizer) {
+        (Some(classifier), Some(optimizer)) => {
+            line(
+                out,
+                format_args!(
+                    "## Training {classifier}: {}, {optimizer}, {provider}, {threads}\n",
+                    first.loss
+                ),
+            );
+        }
+        _ => line(out, format_args!("## {}, {}, {provider}, {threads}\n", first.loss, first.dtype)),
+    }
     let unit = UNITS.into_iter().find(|unit| arms.contains(unit));
     if let Some(unit) = unit {
         line(out, format_args!("Median time of a run, and in brackets how many times that of {unit}.\n"));
     }
-    line(out, format_args!("| N | C | D | moves | {} |", arms.join(" | ")));
-    line(out, format_args!("|---:|---:|---:|---:|{}", "---:|".repeat(arms.len())));
+    let sizes = if is_step { "| N |" } else { "| N | C | D | moves |" };
+    line(out, format_args!("{sizes} {} |", arms.join(" | ")));
+    line(
+        out,
+        format_args!(
+            "{}{}",
+            "|---:".repeat(sizes.matches('|').count() - 1),
+            "|---:".repeat(arms.len()) + "|"
+        ),
+    );
     for cell in cells {
         let base = unit.and_then(|unit| cell.arm(unit)).and_then(ArmResult::median);
         let times: Vec<String> =
             arms.iter().map(|arm| time(cell.arm(arm), base, unit == Some(arm))).collect();
-        let moves = crate::bench::plan::format_bytes(cell.bytes);
         let (n, c, d) = (cell.rows, cell.classes, cell.features);
-        line(out, format_args!("| {n} | {c} | {d} | {moves} | {} |", times.join(" | ")));
+        let sizes = match cell.bytes.filter(|_| !is_step) {
+            Some(bytes) => format!("| {n} | {c} | {d} | {} |", crate::bench::plan::format_bytes(bytes)),
+            None => format!("| {n} |"),
+        };
+        line(out, format_args!("{sizes} {} |", times.join(" | ")));
     }
     out.push('\n');
 }
@@ -169,8 +194,8 @@ fn left_out(out: &mut String, results: &Results) {
     }
     let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
     for (cell, arm) in arms() {
-        if let Some(reason) = &arm.reason {
-            let text = format!("{} {}: {reason}", arm.arm, status(arm.status));
+        if let Some(note) = arm.note.as_ref().or(arm.reason.as_ref()) {
+            let text = format!("{} {}: {note}", arm.arm, status(arm.status));
             match reasons.iter_mut().find(|(known, _)| *known == text) {
                 Some((_, cells)) => cells.push(&cell.id),
                 None => reasons.push((text, vec![&cell.id])),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::bench::Results;
-use crate::bench::results::{FORMAT, Series, Status};
+use crate::bench::results::{FORMAT, OLDEST_FORMAT, Series, Status};
 
 /// Why a file has no results that can be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +29,15 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Results, ReadError> {
     let wrong = |problem: String| ReadError { file: file.to_owned(), problem };
     let version: Version = serde_json::from_slice(bytes)
         .map_err(|e| wrong(format!("not the results of `ibgraph bench`: {e}; measure again")))?;
-    if version.format != FORMAT {
+    if !(OLDEST_FORMAT..=FORMAT).contains(&version.format) {
         return Err(wrong(format!(
-            "the results have format {}, and this ibgraph reads {FORMAT}; measure again with this version",
+            "the results have format {}, and this ibgraph reads {OLDEST_FORMAT} to {FORMAT}; measure again with this version",
             version.format
         )));
     }
-    let results: Results =
+    let mut results: Results =
         serde_json::from_slice(bytes).map_err(|e| wrong(format!("damaged results: {e}; measure again")))?;
+    results.format = FORMAT;
     match problem(&results) {
         Some(problem) => Err(wrong(format!("damaged results: {problem}; measure again"))),
         None => Ok(results),

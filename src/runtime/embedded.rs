@@ -157,7 +157,7 @@ impl Session for EmbeddedSession {
         carried: Vec<CarriedValue>,
         outputs: &[&str],
     ) -> Result<Box<dyn Iteration + 's>, RuntimeError> {
-        Ok(Box::new(HostIteration::new(self, carried, outputs)))
+        Ok(Box::new(HostIteration::new(NAME, self, carried, outputs)))
     }
 
     fn placements(&self) -> Result<Option<Vec<NodePlacement>>, RuntimeError> {

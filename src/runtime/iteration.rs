@@ -1,6 +1,6 @@
 //! Runs that feed each other: some outputs of one run are inputs of the next.
 
-use super::{RuntimeError, Session};
+use super::{InputSet, RuntimeError, Session, bound_set};
 use crate::tensor::Tensor;
 
 /// A value that goes from one run to the next.
@@ -23,6 +23,19 @@ pub trait Iteration {
     /// Those of [`Session::run`]. The carried values are then those before this run.
     fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, RuntimeError>;
 
+    /// Puts sets of inputs where the provider reads them, for [`Self::run_placed`]; each set has every input beside the
+    /// carried ones. Runs once with the first set, so that every buffer is there. For measurements.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`].
+    fn place(&mut self, sets: &[InputSet<'_>]) -> Result<(), RuntimeError>;
+
+    /// As [`Self::run`] with the set of this index, whose outputs are computed and dropped.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`], also for an index that was not placed.
+    fn run_placed(&mut self, set: usize) -> Result<(), RuntimeError>;
+
     /// Copies of the carried values as the next run would read them, in the order they were given.
     ///
     /// # Errors
@@ -35,12 +48,20 @@ pub(super) struct HostIteration<'s> {
     session: &'s mut dyn Session,
     carried: Vec<CarriedValue>,
     outputs: Vec<String>,
+    placed: Vec<Vec<(String, Tensor)>>,
+    engine: &'static str,
 }
 
 impl<'s> HostIteration<'s> {
-    pub fn new(session: &'s mut dyn Session, carried: Vec<CarriedValue>, outputs: &[&str]) -> Self {
+    /// An iteration over a session of `engine`.
+    pub fn new(
+        engine: &'static str,
+        session: &'s mut dyn Session,
+        carried: Vec<CarriedValue>,
+        outputs: &[&str],
+    ) -> Self {
         let outputs = outputs.iter().map(|&name| name.to_owned()).collect();
-        Self { session, carried, outputs }
+        Self { session, carried, outputs, placed: Vec::new(), engine }
     }
 }
 
@@ -55,6 +76,18 @@ impl Iteration for HostIteration<'_> {
         let changing = self.carried.iter_mut().filter(|c| c.next.is_some());
         changing.zip(next).for_each(|(carried, value)| carried.value = value);
         Ok(results)
+    }
+
+    fn place(&mut self, sets: &[InputSet<'_>]) -> Result<(), RuntimeError> {
+        let owned = |set: &InputSet<'_>| set.iter().map(|&(name, t)| (name.to_owned(), t.clone())).collect();
+        self.placed = sets.iter().map(owned).collect();
+        self.run_placed(0)
+    }
+
+    fn run_placed(&mut self, set: usize) -> Result<(), RuntimeError> {
+        let inputs = bound_set(self.engine, &self.placed, set)?.clone();
+        let pairs: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        self.run(&pairs).map(drop)
     }
 
     fn carried(&mut self) -> Result<Vec<Tensor>, RuntimeError> {

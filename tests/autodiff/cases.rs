@@ -229,7 +229,7 @@ fn convolution(x: &[usize], w: &[usize], group: usize, window: Window, bias: boo
     let name = format!("Conv of {x:?} with {w:?}, {window:?}");
     let channels = [w[0]];
     let shapes: &[&[usize]] = if bias { &[x, w, &channels] } else { &[x, w] };
-    op(&name, shapes, Op::Conv(Conv { group, window })).in_f32()
+    op(&name, shapes, Op::Conv(Conv { group, window })).in_f32().sliding()
 }
 
 pub fn convolutions() -> Vec<Case> {
@@ -259,8 +259,9 @@ pub fn convolutions() -> Vec<Case> {
 pub fn pools() -> Vec<Case> {
     let ones: &[usize] = &[1, 1];
     let pool = |window: Window, ceil: bool, count_include_pad: bool| Pool { window, ceil, count_include_pad };
-    let max = |x: &[usize], p: Pool| op(&format!("MaxPool {p:?}"), &[x], Op::MaxPool(p));
-    let average = |x: &[usize], p: Pool| op(&format!("AveragePool {p:?}"), &[x], Op::AveragePool(p)).in_f32();
+    let max = |x: &[usize], p: Pool| op(&format!("MaxPool {p:?}"), &[x], Op::MaxPool(p)).sliding();
+    let average =
+        |x: &[usize], p: Pool| op(&format!("AveragePool {p:?}"), &[x], Op::AveragePool(p)).in_f32().sliding();
     let tiles = || window(&[2, 2], &[2, 2], ones, &[0, 0, 0, 0]);
     let overlapping = || window(&[3, 3], &[2, 2], ones, &[1, 1, 1, 1]);
     vec![
@@ -272,6 +273,17 @@ pub fn pools() -> Vec<Case> {
         average(&[2, 2, 5, 5], pool(overlapping(), false, false)),
         average(&[2, 2, 5, 5], pool(overlapping(), false, true)),
         average(&[2, 1, 5], pool(window(&[2], &[1], &[1], &[0, 0]), false, false)),
+        // The last window hangs over the end, where nothing counts, of one axis or of both; then it has padding, too.
+        max(&[2, 2, 4, 5], pool(window(&[2, 3], &[2, 2], ones, &[0, 0, 0, 0]), true, false)),
+        max(&[1, 2, 6, 4], pool(overlapping(), true, false)),
+        average(&[2, 2, 5, 4], pool(tiles(), true, false)),
+        average(&[2, 2, 6, 5], pool(overlapping(), true, false)),
+        average(&[2, 2, 6, 5], pool(overlapping(), true, true)),
+        // A window that would begin behind the elements is not there; the shape inference of ONNX knows that from opset 22
+        // on.
+        average(&[1, 2, 5, 4], pool(window(&[2, 2], &[3, 3], ones, &[0, 0, 1, 1]), true, true)).opset(22),
+        max(&[1, 2, 5, 4], pool(window(&[2, 2], &[3, 3], ones, &[0, 0, 1, 1]), true, false)).opset(22),
+        average(&[2, 2, 7], pool(window(&[2], &[3], &[1], &[1, 0]), false, true)),
     ]
 }
 

@@ -28,6 +28,8 @@ pub struct Case {
     opset: i64,
     /// Whether it also takes a first extent that is not known.
     dynamic: bool,
+    /// Whether it also takes extents from the third on that are not known.
+    sliding: bool,
     function: Function,
 }
 
@@ -44,6 +46,7 @@ impl Case {
             range: (-2.0, 2.0),
             opset: 18,
             dynamic: true,
+            sliding: false,
             function: Box::new(function),
         }
     }
@@ -64,11 +67,26 @@ impl Case {
         self
     }
 
+    /// Also with unknown extents of what a window slides over.
+    pub fn sliding(mut self) -> Self {
+        self.sliding = true;
+        self
+    }
+
     /// Only with extents that are known: the rule needs them.
     pub fn fixed(mut self) -> Self {
         self.dynamic = false;
         self
     }
+}
+
+/// Which extents of the first input are not known before the graph runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Open {
+    None,
+    First,
+    /// The first, and those that a window slides over.
+    Space,
 }
 
 pub fn engine() -> OrtEngine {
@@ -80,20 +98,23 @@ pub fn engine() -> OrtEngine {
 
 /// Asserts that the gradients of Σ r·f(x), with random r, are those of central differences, element by element.
 pub fn assert_rule(case: Case) {
-    assert_at(&case, false);
+    assert_at(&case, Open::None);
     if case.dynamic {
-        assert_at(&case, true);
+        assert_at(&case, Open::First);
+    }
+    if case.sliding {
+        assert_at(&case, Open::Space);
     }
 }
 
-fn assert_at(case: &Case, dynamic: bool) {
+fn assert_at(case: &Case, open: Open) {
     let mut rng = fastrand::Rng::with_seed(23);
     let (low, high) = case.range;
     let mut draw = |count: usize| (0..count).map(|_| low + (high - low) * rng.f64()).collect::<Vec<f64>>();
     let mut values: Vec<Vec<f64>> = case.shapes.iter().map(|shape| draw(shape.iter().product())).collect();
-    let (mut forward, y_len) = forward(case, dynamic, &values);
+    let (mut forward, y_len) = forward(case, open, &values);
     let weights = draw(y_len);
-    let gradients = gradients(case, dynamic, &values, &weights);
+    let gradients = gradients(case, open, &values, &weights);
     let (step, tolerance) = match case.dtype {
         DType::F64 => (STEP_F64, TOLERANCE_F64),
         _ => (STEP_F32, TOLERANCE_F32),
@@ -111,24 +132,30 @@ fn assert_at(case: &Case, dynamic: bool) {
             expected.push((side(1.0) - side(-1.0)) / (2.0 * step));
         }
         let got = &gradients[k];
-        assert_eq!(got.len(), expected.len(), "{} (dynamic {dynamic}): gradient of input {k}", case.name);
+        assert_eq!(got.len(), expected.len(), "{} (open {open:?}): gradient of input {k}", case.name);
         let scale = 1.0 + expected.iter().fold(0.0f64, |a, v| a.max(v.abs()));
         for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
             assert!(
                 (got - expected).abs() <= tolerance * scale,
-                "{} (dynamic {dynamic}): gradient of input {k} at {i} is {got}, not {expected}",
+                "{} (open {open:?}): gradient of input {k} at {i} is {got}, not {expected}",
                 case.name
             );
         }
     }
 }
 
-fn inputs(b: &mut Builder, case: &Case, dynamic: bool) -> Vec<ValueId> {
+fn inputs(b: &mut Builder, case: &Case, open: Open) -> Vec<ValueId> {
     let mut ids = Vec::new();
     for (k, shape) in case.shapes.iter().enumerate() {
         let mut dims: Vec<Dim> = shape.iter().map(|n| Dim::Fixed(*n)).collect();
-        if dynamic && k == 0 && !dims.is_empty() {
+        if open != Open::None && k == 0 && !dims.is_empty() {
             dims[0] = Dim::symbol("N");
+        }
+        if open == Open::Space && k == 0 {
+            for (axis, dim) in dims.iter_mut().enumerate().skip(2) {
+                // One with a name, one without.
+                *dim = if axis == 2 { Dim::symbol("H") } else { Dim::Unknown };
+            }
         }
         ids.push(b.input(&format!("x{k}"), TensorType::new(case.dtype, &dims)));
     }
@@ -143,9 +170,9 @@ fn load(graph: &ibgraph::graph::Graph, case: &Case) -> Box<dyn Session> {
 }
 
 /// The function alone, and the number of elements of what it makes.
-fn forward(case: &Case, dynamic: bool, values: &[Vec<f64>]) -> (Box<dyn Session>, usize) {
+fn forward(case: &Case, open: Open, values: &[Vec<f64>]) -> (Box<dyn Session>, usize) {
     let mut b = Builder::new("forward");
-    let xs = inputs(&mut b, case, dynamic);
+    let xs = inputs(&mut b, case, open);
     let y = (case.function)(&mut b, &xs);
     let graph = b.finish(&[("y".to_owned(), y)]);
     let mut session = load(&graph, case);
@@ -154,9 +181,9 @@ fn forward(case: &Case, dynamic: bool, values: &[Vec<f64>]) -> (Box<dyn Session>
 }
 
 /// Gradients of Σ weights · y by the autodiff.
-fn gradients(case: &Case, dynamic: bool, values: &[Vec<f64>], weights: &[f64]) -> Vec<Vec<f64>> {
+fn gradients(case: &Case, open: Open, values: &[Vec<f64>], weights: &[f64]) -> Vec<Vec<f64>> {
     let mut b = Builder::new("backward");
-    let xs = inputs(&mut b, case, dynamic);
+    let xs = inputs(&mut b, case, open);
     let y = (case.function)(&mut b, &xs);
     let flat = Tensor::new(vec![weights.len()], TensorData::F64(weights.to_vec())).unwrap();
     let flat = b.constant(flat.cast(case.dtype));

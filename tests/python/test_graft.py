@@ -2,7 +2,9 @@
 
 import pathlib
 
+import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import checker
 
@@ -34,3 +36,18 @@ def test_a_graft_is_valid_and_holds_the_classifier(model, emit, run_ibgraph, tmp
 
 def test_there_are_as_many_models_as_thought():
     assert len(CASES) == 15 and len(MODELS) == 13
+
+
+def test_functions_are_written_out_as_onnx_runtime_does_it(run_ibgraph, tmp_path):
+    """ONNX Runtime writes them out by itself, as another implementation of the same rules."""
+    model = DATA / "functions" / "layers.onnx"
+    grafted = tmp_path / "grafted.onnx"
+    done = run_ibgraph("graft", model, "--emit", "gradients", "-o", grafted)
+    assert done.returncode == 0, done.stderr.decode()
+    checker.check_model(grafted, full_check=True)
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    outputs = ["logits", "aside"]
+    want = ort.InferenceSession(model).run(outputs, {"x": x})
+    got = ort.InferenceSession(grafted).run(outputs, {"x": x, "labels": np.array([0, 1, 2, 0])})
+    for name, a, b in zip(outputs, got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6, err_msg=name)

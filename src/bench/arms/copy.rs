@@ -5,7 +5,6 @@ use std::thread;
 use std::time::Instant;
 
 use super::{Arm, ArmError, Inputs, Timed, WIDE};
-use crate::tensor::Tensor;
 
 /// Fewer bytes than this are copied by one thread: waking another takes longer.
 const WORTH_A_THREAD: usize = 1 << 19;
@@ -19,10 +18,6 @@ pub struct CopyArm {
 }
 
 impl Arm for CopyArm {
-    fn compute(&mut self, _: &Inputs) -> Result<Vec<(String, Tensor)>, ArmError> {
-        Ok(Vec::new())
-    }
-
     fn bind<'a>(&'a mut self, sets: &'a [Inputs]) -> Result<Box<dyn Timed + 'a>, ArmError> {
         Ok(Box::new(HostCopy::new(sets, self.threads)))
     }
@@ -117,7 +112,7 @@ fn wait(counter: &AtomicUsize, value: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::TensorData;
+    use crate::tensor::{Tensor, TensorData};
 
     #[test]
     fn every_byte_of_every_set_is_copied_by_any_number_of_threads() {

@@ -31,33 +31,37 @@ impl GraphArm {
         Self { session, outputs, inputs: Some(inputs.iter().map(|name| (*name).to_owned()).collect()) }
     }
 
-    fn pairs<'i>(&self, inputs: &'i Inputs) -> Vec<(&'i str, &'i Tensor)> {
-        let wanted = |name: &String| self.inputs.as_ref().is_none_or(|known| known.contains(name));
-        let kept = inputs.iter().filter(|(name, _)| wanted(name));
-        kept.map(|(name, tensor)| (name.as_str(), tensor)).collect()
+    /// An arm of a graph that has these inputs of a batch and no others.
+    pub fn with_inputs(session: Box<dyn Session>, outputs: Vec<String>, inputs: Vec<String>) -> Self {
+        Self { session, outputs, inputs: Some(inputs) }
     }
 
-    fn names(&self) -> Vec<String> {
-        self.outputs.clone()
+    /// The outputs of one run, by name.
+    ///
+    /// # Errors
+    /// [`ArmError`], when it fails.
+    pub fn compute(&mut self, inputs: &Inputs) -> Result<Vec<(String, Tensor)>, ArmError> {
+        let names = self.outputs.clone();
+        let outputs: Vec<&str> = names.iter().map(String::as_str).collect();
+        let found = self.session.run(&pairs(self.inputs.as_deref(), inputs), &outputs)?;
+        Ok(names.into_iter().zip(found).collect())
     }
 }
 
 impl Arm for GraphArm {
-    fn compute(&mut self, inputs: &Inputs) -> Result<Vec<(String, Tensor)>, ArmError> {
-        let names = self.names();
-        let outputs: Vec<&str> = names.iter().map(String::as_str).collect();
-        let pairs = self.pairs(inputs);
-        let found = self.session.run(&pairs, &outputs)?;
-        Ok(names.into_iter().zip(found).collect())
-    }
-
     fn bind<'a>(&'a mut self, sets: &'a [Inputs]) -> Result<Box<dyn Timed + 'a>, ArmError> {
-        let names = self.names();
-        let outputs: Vec<&str> = names.iter().map(String::as_str).collect();
-        let sets: Vec<Vec<(&str, &Tensor)>> = sets.iter().map(|inputs| self.pairs(inputs)).collect();
+        let outputs: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
+        let wanted = self.inputs.as_deref();
+        let sets: Vec<Vec<(&str, &Tensor)>> = sets.iter().map(|inputs| pairs(wanted, inputs)).collect();
         let sets: Vec<InputSet> = sets.iter().map(Vec::as_slice).collect();
         Ok(Box::new(Bound(self.session.bind_sets(&sets, &outputs)?)))
     }
+}
+
+/// The inputs that are wanted, all where that is not said.
+fn pairs<'i>(wanted: Option<&[String]>, inputs: &'i Inputs) -> Vec<(&'i str, &'i Tensor)> {
+    let kept = inputs.iter().filter(|(name, _)| wanted.is_none_or(|known| known.contains(name)));
+    kept.map(|(name, tensor)| (name.as_str(), tensor)).collect()
 }
 
 struct Bound<'a>(Box<dyn BoundRun + 'a>);

@@ -1,4 +1,4 @@
-//! Other programs as arms: a process that computes the same loss on the same tensors, over pipes.
+//! Other programs as arms: a process that computes the same thing on the same tensors, over pipes.
 //!
 //! The process times its own runs, so the pipe is not in the figures. It is started once and serves every cell.
 
@@ -12,14 +12,54 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Arm, ArmError, Inputs, Timed};
-use crate::bench::plan::{Cell, Peer};
-use crate::runtime::Provider;
-use crate::tensor::{DType, Tensor};
+use super::{ArmError, Inputs};
+use crate::bench::plan::{Cell, Program};
 
-const SCRIPT: &str = include_str!("../../../benches/peers/pytorch.py");
+mod arm;
+
+pub use arm::PeerArm;
+
+/// The scripts of PyTorch's peers; the first is the one that runs.
+const PYTORCH: [(&str, &str); 4] = [
+    ("pytorch.py", include_str!("../../../benches/peers/pytorch.py")),
+    ("losses.py", include_str!("../../../benches/peers/losses.py")),
+    ("onnx_classifier.py", include_str!("../../../benches/peers/onnx_classifier.py")),
+    ("protocol.py", include_str!("../../../benches/peers/protocol.py")),
+];
+/// Those of ONNX Runtime Training.
+const ORT_TRAINING: [(&str, &str); 2] = [
+    ("ort_training.py", include_str!("../../../benches/peers/ort_training.py")),
+    ("protocol.py", include_str!("../../../benches/peers/protocol.py")),
+];
 /// Bytes of the process's own messages that an error shows.
 const SHOWN: usize = 600;
+
+/// The processes of peers, each running or with the reason why it is not.
+#[derive(Debug)]
+pub struct Peers {
+    /// PyTorch.
+    pub pytorch: Started,
+    /// ONNX Runtime Training.
+    pub ort_training: Started,
+}
+
+/// A process that serves every cell, or why there is none.
+pub type Started = Result<Rc<RefCell<PeerProcess>>, String>;
+
+impl Peers {
+    /// The process of a program.
+    pub fn of(&self, program: Program) -> &Started {
+        match program {
+            Program::Pytorch => &self.pytorch,
+            Program::OrtTraining => &self.ort_training,
+        }
+    }
+
+    /// Those that run.
+    pub fn running(&self) -> impl Iterator<Item = &Rc<RefCell<PeerProcess>>> {
+        [&self.pytorch, &self.ort_training].into_iter().flatten()
+    }
+}
 
 /// A running process of peers.
 #[derive(Debug)]
@@ -30,27 +70,33 @@ pub struct PeerProcess {
     dir: TempDir,
     name: String,
     losses: Vec<String>,
+    providers: Vec<String>,
     /// The cell whose inputs are in the file.
     written: Option<String>,
 }
 
 impl PeerProcess {
-    /// Starts the PyTorch peers with this interpreter, which takes seconds.
+    /// Starts the peers of a program with this interpreter, which takes seconds.
     ///
     /// # Errors
-    /// Why they cannot be had: no interpreter, or one without PyTorch.
-    pub fn start(python: &Path) -> Result<Self, ArmError> {
+    /// Why they cannot be had: no interpreter, or one without the program.
+    pub fn start(program: Program, python: &Path) -> Result<Self, ArmError> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             ArmError::new(format!("{what} {}: {error}", python.display()))
         };
         let dir = tempfile::Builder::new().prefix("ibgraph-peers-").tempdir();
         let dir = dir.map_err(|error| failed("no temporary directory for", &error))?;
-        let script = dir.path().join("peers.py");
-        let messages = dir.path().join("messages.txt");
-        let log = fs::write(&script, SCRIPT).and_then(|()| File::create(&messages));
-        let log = log.map_err(|error| failed("cannot write the script for", &error))?;
+        let scripts: &[(&str, &str)] = match program {
+            Program::Pytorch => &PYTORCH,
+            Program::OrtTraining => &ORT_TRAINING,
+        };
+        let write = || {
+            scripts.iter().try_for_each(|(name, text)| fs::write(dir.path().join(name), text))?;
+            File::create(dir.path().join("messages.txt"))
+        };
+        let log = write().map_err(|error| failed("cannot write the scripts for", &error))?;
         let mut child = Command::new(python)
-            .arg(&script)
+            .arg(dir.path().join(scripts[0].0))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -58,12 +104,24 @@ impl PeerProcess {
             .map_err(|error| failed("cannot start", &error))?;
         let (to, from) = child.stdin.take().zip(child.stdout.take()).expect("both were asked for");
         let from = BufReader::new(from);
-        let mut process =
-            Self { child, to, from, dir, name: String::new(), losses: Vec::new(), written: None };
+        let mut process = Self {
+            child,
+            to,
+            from,
+            dir,
+            name: String::new(),
+            losses: Vec::new(),
+            providers: Vec::new(),
+            written: None,
+        };
         let hello = process.ask(&json!({"op": "hello"}))?;
         process.name = hello["name"].as_str().unwrap_or("unknown").to_owned();
-        let losses = hello["losses"].as_array().into_iter().flatten();
-        process.losses = losses.filter_map(|loss| loss.as_str().map(str::to_owned)).collect();
+        let words = |key: &str| -> Vec<String> {
+            let list = hello[key].as_array().into_iter().flatten();
+            list.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+        };
+        process.losses = words("losses");
+        process.providers = words("providers");
         Ok(process)
     }
 
@@ -82,10 +140,9 @@ impl PeerProcess {
         if !self.losses.contains(&cell.loss) {
             return Some(format!("the peer has {} and not `{}`", self.losses.join(", "), cell.loss));
         }
-        match cell.provider {
-            Provider::Cpu | Provider::Cuda => None,
-            other => Some(format!("the peer runs on the CPU and on CUDA, not on {other}")),
-        }
+        let provider = cell.provider.name();
+        (!self.providers.iter().any(|known| known == provider))
+            .then(|| format!("the peer runs on {}, not on {provider}", self.providers.join(" and ")))
     }
 
     fn ask(&mut self, request: &Value) -> Result<Value, ArmError> {
@@ -110,14 +167,23 @@ impl PeerProcess {
         start.map_or(String::new(), |start| format!(": {}", &text[start..]))
     }
 
+    /// A file in the process's directory.
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// The file with the inputs of a cell.
-    fn inputs(&mut self, cell: &Cell, sets: &[Inputs]) -> Result<PathBuf, ArmError> {
-        let path = self.dir.path().join("inputs.bin");
+    fn inputs<'i>(
+        &mut self,
+        cell: &Cell,
+        sets: impl Iterator<Item = &'i Inputs>,
+    ) -> Result<PathBuf, ArmError> {
+        let path = self.file("inputs.bin");
         if self.written.as_ref() != Some(&cell.id()) {
             self.written = None;
             let write = || {
                 let mut file = std::io::BufWriter::new(File::create(&path)?);
-                for (_, tensor) in sets.iter().flatten() {
+                for (_, tensor) in sets.flatten() {
                     file.write_all(&tensor.to_le_bytes())?;
                 }
                 file.flush()
@@ -134,95 +200,5 @@ impl Drop for PeerProcess {
         // It has nothing to save; whether it had ended already does not matter.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A peer that is loaded with the inputs of a cell.
-pub struct PeerArm {
-    process: Rc<RefCell<PeerProcess>>,
-    peer: Peer,
-}
-
-impl PeerArm {
-    /// Loads a peer with sets of inputs.
-    ///
-    /// # Errors
-    /// What the peer says.
-    pub fn new(
-        process: Rc<RefCell<PeerProcess>>,
-        peer: Peer,
-        cell: &Cell,
-        sets: &[Inputs],
-    ) -> Result<Self, ArmError> {
-        let file = process.borrow_mut().inputs(cell, sets)?;
-        let uses_features = sets.first().is_some_and(|set| set.iter().any(|(name, _)| name == "features"));
-        let request = json!({
-            "op": "load",
-            "arm": peer.name(),
-            "loss": cell.loss,
-            "rows": cell.rows,
-            "classes": cell.classes,
-            "features": cell.features,
-            "uses_features": uses_features,
-            "dtype": cell.dtype_name(),
-            "threads": cell.threads,
-            "device": if cell.provider == Provider::Cuda { "cuda" } else { "cpu" },
-            "sets": sets.len(),
-            "file": file,
-        });
-        process.borrow_mut().ask(&request)?;
-        Ok(Self { process, peer })
-    }
-
-    fn ask(&self, request: &Value) -> Result<Value, ArmError> {
-        self.process.borrow_mut().ask(request)
-    }
-}
-
-impl Arm for PeerArm {
-    /// The outputs of the first set, whatever `inputs` says: the peer has its inputs since it was loaded.
-    fn compute(&mut self, _: &Inputs) -> Result<Vec<(String, Tensor)>, ArmError> {
-        let file = self.process.borrow().dir.path().join("outputs.bin");
-        let answer = self.ask(&json!({"op": "compute", "arm": self.peer.name(), "file": file}))?;
-        let bytes =
-            fs::read(&file).map_err(|e| ArmError::new(format!("cannot read {}: {e}", file.display())))?;
-        let outputs: Vec<(String, Vec<usize>)> = serde_json::from_value(answer["outputs"].clone())
-            .map_err(|error| ArmError::new(format!("the peer's list of outputs: {error}")))?;
-        let mut rest = bytes.as_slice();
-        let mut tensors = Vec::new();
-        for (name, shape) in outputs {
-            let size = shape.iter().product::<usize>() * DType::F64.size_of();
-            let (own, others) =
-                rest.split_at_checked(size).ok_or_else(|| ArmError::new("outputs are cut off"))?;
-            let tensor = Tensor::from_le_bytes(DType::F64, shape, own);
-            tensors.push((name, tensor.map_err(|error| ArmError::new(error.to_string()))?));
-            rest = others;
-        }
-        Ok(tensors)
-    }
-
-    fn bind<'a>(&'a mut self, _: &'a [Inputs]) -> Result<Box<dyn Timed + 'a>, ArmError> {
-        Ok(Box::new(BoundPeer(self)))
-    }
-}
-
-impl Drop for PeerArm {
-    fn drop(&mut self) {
-        // A process that has ended has nothing to unload.
-        let _ = self.ask(&json!({"op": "unload", "arm": self.peer.name()}));
-    }
-}
-
-struct BoundPeer<'a>(&'a PeerArm);
-
-impl Timed for BoundPeer<'_> {
-    fn block(&mut self, sets: &[usize]) -> Result<Vec<f64>, ArmError> {
-        let answer = self.0.ask(&json!({"op": "block", "arm": self.0.peer.name(), "sets": sets}))?;
-        let seconds: Vec<f64> = serde_json::from_value(answer["seconds"].clone())
-            .map_err(|error| ArmError::new(format!("the peer's times: {error}")))?;
-        if seconds.len() != sets.len() || seconds.iter().any(|s| !s.is_finite() || *s <= 0.0) {
-            return Err(ArmError::new("the peer's times are not one above 0 for each run"));
-        }
-        Ok(seconds)
     }
 }

@@ -21,17 +21,67 @@ pub enum Peer {
     PytorchEager,
     /// The same through `torch.compile`.
     PytorchCompile,
+    /// ONNX Runtime Training 1.19.2, which differentiates a graph of the loss by itself.
+    OrtTraining,
+}
+
+/// The program that a peer is an arm of; one process of it serves every cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Program {
+    /// PyTorch.
+    Pytorch,
+    /// ONNX Runtime Training.
+    OrtTraining,
+}
+
+/// What of a training step a graph computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Graft {
+    /// The classifier as it is: the logits.
+    Forward,
+    /// The loss, and its gradients by logits and features.
+    LossGrad,
+    /// The loss, and its gradient by every parameter.
+    Gradients,
+    /// All of it: the loss, and every parameter after the step.
+    TrainStep,
+}
+
+impl Graft {
+    /// Every kind by its name in plans and reports, which is that of `ibgraph graft --emit`.
+    pub const ALL: [(&'static str, Graft); 4] = [
+        ("forward", Graft::Forward),
+        ("loss-grad", Graft::LossGrad),
+        ("gradients", Graft::Gradients),
+        ("train-step", Graft::TrainStep),
+    ];
+
+    /// Name in plans and reports.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, known)| *known == self).map_or("other", |(name, _)| name)
+    }
 }
 
 impl Peer {
     /// Every peer, in the order of reports.
-    pub const ALL: [Peer; 2] = [Peer::PytorchEager, Peer::PytorchCompile];
+    pub const ALL: [Peer; 3] = [Peer::PytorchEager, Peer::PytorchCompile, Peer::OrtTraining];
 
     /// Name in plans and reports.
     pub fn name(self) -> &'static str {
         match self {
             Peer::PytorchEager => "pytorch-eager",
             Peer::PytorchCompile => "pytorch-compile",
+            Peer::OrtTraining => "ort-training",
+        }
+    }
+
+    /// The program that it is an arm of.
+    pub fn program(self) -> Program {
+        match self {
+            Peer::PytorchEager | Peer::PytorchCompile => Program::Pytorch,
+            Peer::OrtTraining => Program::OrtTraining,
         }
     }
 }
@@ -49,6 +99,8 @@ pub enum ArmKind {
         /// Whether runs are replayed as a CUDA graph.
         cuda_graph: bool,
     },
+    /// A part of a training step, or all of it, on ONNX Runtime.
+    Graft(Graft),
     /// Another program.
     Peer(Peer),
 }
@@ -61,6 +113,7 @@ impl fmt::Display for ArmKind {
             ArmKind::Lowering { lowering, cuda_graph: true } => {
                 write!(f, "{}+cuda-graph", lowering_name(*lowering))
             }
+            ArmKind::Graft(graft) => f.write_str(graft.name()),
             ArmKind::Peer(peer) => f.write_str(peer.name()),
         }
     }

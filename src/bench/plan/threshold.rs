@@ -7,6 +7,10 @@ use super::Cell;
 pub struct CellPattern {
     /// Names of losses.
     pub losses: Vec<String>,
+    /// Names of classifiers.
+    pub classifiers: Vec<String>,
+    /// Names of optimizers.
+    pub optimizers: Vec<String>,
     /// N
     pub rows: Vec<usize>,
     /// C
@@ -30,7 +34,10 @@ impl CellPattern {
 
     /// Whether the pattern fits a cell, whatever the arm.
     pub fn matches_cell(&self, cell: &Cell) -> bool {
+        let step = cell.step.as_ref();
         fits(&self.losses, |l| *l == cell.loss)
+            && fits(&self.classifiers, |c| step.is_some_and(|step| *c == step.classifier))
+            && fits(&self.optimizers, |o| step.is_some_and(|step| o == step.optimizer.name()))
             && fits(&self.rows, |n| *n == cell.rows)
             && fits(&self.classes, |c| *c == cell.classes)
             && fits(&self.features, |d| *d == cell.features)

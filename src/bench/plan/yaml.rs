@@ -3,12 +3,13 @@
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
-use super::threshold::{CellPattern, Threshold};
-use super::units::{DTYPES, parse_bytes, parse_share};
-use super::{ArmKind, Budget, LOWERINGS, Peer, Plan, matrix};
+use super::threshold::CellPattern;
+use super::units::{parse_bytes, parse_share};
+use super::{Budget, Plan, matrix};
+use crate::loss::SpecError;
 use crate::loss::expr::suggest;
-use crate::loss::{SpecError, builtin};
-use crate::runtime::Provider;
+
+mod patterns;
 
 /// The file as YAML gives it.
 #[derive(Deserialize)]
@@ -16,13 +17,24 @@ use crate::runtime::Provider;
 pub(super) struct Source {
     pub name: Spanned<String>,
     pub title: Option<String>,
+    #[serde(default)]
     pub losses: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub classifiers: Vec<Spanned<String>>,
+    #[serde(default)]
     pub rows: Vec<Spanned<usize>>,
+    #[serde(default)]
     pub classes: Vec<Spanned<usize>>,
+    #[serde(default)]
     pub features: Vec<Spanned<usize>>,
     #[serde(default)]
     pub dtypes: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub optimizers: Vec<Spanned<String>>,
+    #[serde(default)]
     pub lowerings: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub emit: Vec<Spanned<String>>,
     #[serde(default)]
     pub peers: Vec<Spanned<String>>,
     #[serde(default)]
@@ -32,12 +44,12 @@ pub(super) struct Source {
     #[serde(default)]
     pub cuda_graphs: Vec<bool>,
     #[serde(default)]
-    pub exclude: Vec<Spanned<Pattern>>,
+    pub exclude: Vec<Spanned<Entry>>,
     #[serde(default)]
     pub budget: BudgetSource,
     pub max_regression: Option<Spanned<String>>,
     #[serde(default)]
-    pub thresholds: Vec<Spanned<ThresholdSource>>,
+    pub thresholds: Vec<Spanned<Entry>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -67,29 +79,20 @@ impl<T: Clone> Many<T> {
     }
 }
 
+/// An entry of `exclude`, or of `thresholds`, which has `max_regression` beside.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Pattern {
+pub(super) struct Entry {
     losses: Option<Many<String>>,
+    classifiers: Option<Many<String>>,
+    optimizers: Option<Many<String>>,
     rows: Option<Many<usize>>,
     classes: Option<Many<usize>>,
     features: Option<Many<usize>>,
     dtypes: Option<Many<String>>,
     providers: Option<Many<String>>,
     arms: Option<Many<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ThresholdSource {
-    losses: Option<Many<String>>,
-    rows: Option<Many<usize>>,
-    classes: Option<Many<usize>>,
-    features: Option<Many<usize>>,
-    dtypes: Option<Many<String>>,
-    providers: Option<Many<String>>,
-    arms: Option<Many<String>>,
-    max_regression: Spanned<String>,
+    max_regression: Option<Spanned<String>>,
 }
 
 pub(super) fn read(file: &str, text: &str) -> Result<Plan, SpecError> {
@@ -101,15 +104,15 @@ pub(super) fn read(file: &str, text: &str) -> Result<Plan, SpecError> {
             None => SpecError::of_file(file, message),
         }
     })?;
-    let exclude = source.exclude.iter().map(|p| reader.pattern(&p.value.pattern(), &p.referenced));
-    let exclude = exclude.collect::<Result<Vec<_>, _>>()?;
-    let cells = matrix::expand(&reader, &source, &exclude)?;
+    let classifiers = reader.classifiers(&source)?;
+    let exclude = reader.exclude(&source, &classifiers)?;
+    let cells = matrix::expand(&reader, &source, &classifiers, &exclude)?;
     Ok(Plan {
         name: source.name.value.clone(),
         title: source.title.clone(),
         cells,
         budget: reader.budget(&source.budget)?,
-        thresholds: reader.thresholds(&source)?,
+        thresholds: reader.thresholds(&source, &classifiers)?,
     })
 }
 
@@ -127,10 +130,12 @@ fn with_suggestion(message: &str) -> String {
     }
 }
 
-impl Pattern {
+impl Entry {
     fn pattern(&self) -> CellPattern {
         CellPattern {
             losses: Many::list(self.losses.as_ref()),
+            classifiers: Many::list(self.classifiers.as_ref()),
+            optimizers: Many::list(self.optimizers.as_ref()),
             rows: Many::list(self.rows.as_ref()),
             classes: Many::list(self.classes.as_ref()),
             features: Many::list(self.features.as_ref()),
@@ -138,15 +143,6 @@ impl Pattern {
             providers: Many::list(self.providers.as_ref()),
             arms: Many::list(self.arms.as_ref()),
         }
-    }
-}
-
-impl ThresholdSource {
-    fn pattern(&self) -> CellPattern {
-        let (losses, dtypes) = (self.losses.clone(), self.dtypes.clone());
-        let (rows, classes, features) = (self.rows.clone(), self.classes.clone(), self.features.clone());
-        let (providers, arms) = (self.providers.clone(), self.arms.clone());
-        Pattern { losses, rows, classes, features, dtypes, providers, arms }.pattern()
     }
 }
 
@@ -184,26 +180,6 @@ impl Reader<'_> {
         })
     }
 
-    fn pattern(&self, pattern: &CellPattern, place: &Location) -> Result<CellPattern, SpecError> {
-        let lowerings = LOWERINGS.map(|(name, _)| name);
-        let arms: Vec<&str> =
-            lowerings.into_iter().chain(Peer::ALL.map(Peer::name)).chain(["copy"]).collect();
-        let graphs: Vec<String> = lowerings.map(|l| format!("{l}+cuda-graph")).into();
-        let arms: Vec<&str> = arms.into_iter().chain(graphs.iter().map(String::as_str)).collect();
-        let checks = [
-            ("loss", &pattern.losses, builtin::names()),
-            ("element type", &pattern.dtypes, DTYPES.map(|(n, _)| n).into()),
-            ("provider", &pattern.providers, Provider::ALL.map(Provider::name).into()),
-            ("arm", &pattern.arms, arms),
-        ];
-        for (what, given, known) in checks {
-            if let Some(name) = given.iter().find(|name| !known.contains(&name.as_str())) {
-                return Err(self.at(place, 1, format!("no {what} `{name}`{}", suggest(name, &known))));
-            }
-        }
-        Ok(pattern.clone())
-    }
-
     fn budget(&self, source: &BudgetSource) -> Result<Budget, SpecError> {
         let mut budget =
             Budget { cell: std::time::Duration::from_secs(4), precision: 0.02, memory: None, samples: 400 };
@@ -226,36 +202,5 @@ impl Reader<'_> {
             budget.samples = samples.value;
         }
         Ok(budget)
-    }
-
-    fn thresholds(&self, source: &Source) -> Result<Vec<Threshold>, SpecError> {
-        let share = |text: &Spanned<String>| parse_share(&text.value).map_err(|m| self.wrong(text, m));
-        let mut thresholds = Vec::new();
-        for entry in &source.thresholds {
-            let pattern = self.pattern(&entry.value.pattern(), &entry.referenced)?;
-            thresholds.push(Threshold { pattern, max_regression: share(&entry.value.max_regression)? });
-        }
-        if let Some(text) = &source.max_regression {
-            thresholds.push(Threshold { pattern: CellPattern::default(), max_regression: share(text)? });
-        }
-        Ok(thresholds)
-    }
-
-    /// The arms of every cell, before exclusions.
-    pub(super) fn arms(&self, source: &Source) -> Result<Vec<ArmKind>, SpecError> {
-        let peers = Peer::ALL.map(|p| (p.name(), p));
-        let graphs = if source.cuda_graphs.is_empty() { vec![false] } else { source.cuda_graphs.clone() };
-        let mut arms = Vec::new();
-        for name in &source.lowerings {
-            let lowering = self.named("lowering", name, &LOWERINGS)?;
-            arms.extend(graphs.iter().map(|&cuda_graph| ArmKind::Lowering { lowering, cuda_graph }));
-        }
-        for name in &source.peers {
-            arms.push(ArmKind::Peer(self.named("peer", name, &peers)?));
-        }
-        if arms.is_empty() {
-            return Err(self.whole("nothing to measure: `lowerings` and `peers` are both empty".to_owned()));
-        }
-        Ok(arms)
     }
 }

@@ -13,14 +13,14 @@ pub fn run(plan: &Plan) -> Result<Exit, Failure> {
         let arms: Vec<String> = cell.arms.iter().map(ToString::to_string).collect();
         let (_, layout) = prepare(plan, cell).map_err(Failure::usage)?;
         let cold = if layout.cold { "" } else { ", which may stay in the cache" };
-        say(format!(
-            "  {:<44} moves {} a run, {} sets{cold}, about {} of memory\n    {}",
-            cell.id(),
-            format_bytes(layout.bytes),
-            layout.sets,
-            format_bytes(layout.memory),
-            arms.join(", ")
-        ));
+        let (sets, memory) = (layout.sets, format_bytes(layout.memory));
+        let what = match layout.bytes {
+            Some(bytes) => {
+                format!("moves {} a run, {sets} sets{cold}, about {memory} of memory", format_bytes(bytes))
+            }
+            None => format!("a training step, {sets} batches in turn, {memory} of memory or more"),
+        };
+        say(format!("  {:<44} {what}\n    {}", cell.id(), arms.join(", ")));
     }
     let seconds = plan.measuring_time().as_secs_f64();
     say(format!(

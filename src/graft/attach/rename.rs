@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::PREFIX;
+use crate::graft::Names;
 use crate::graft::discover::{Head, Place, UNKNOWN};
-use crate::graft::names::Names;
 use crate::onnx::messages::{
     ATTRIBUTE_TENSOR, AttributeProto, DimensionProto, NodeProto, TensorProto, ValueInfoProto,
 };

@@ -34,6 +34,7 @@ pub(super) fn of(op: &Op, inputs: &[&Value]) -> Option<Vec<Element>> {
             });
             chosen_or(&chosen?, inputs[2].elements.as_ref()?)
         }
+        Op::Range => range(inputs),
         Op::ConstantOfShape(value) if value.dtype == DType::I64 => {
             let [Element::Int(n)] = inputs[0].elements.as_deref()? else { return None };
             let n = usize::try_from(*n).ok().filter(|n| *n <= FOLLOWED)?;
@@ -41,6 +42,25 @@ pub(super) fn of(op: &Op, inputs: &[&Value]) -> Option<Vec<Element>> {
         }
         _ => None,
     }
+}
+
+/// start, start + delta, … before the limit.
+fn range(inputs: &[&Value]) -> Option<Vec<Element>> {
+    let one = |value: &Value| match value.elements.as_deref() {
+        Some([Element::Int(n)]) => Some(*n),
+        _ => None,
+    };
+    let (start, limit, delta) = (one(inputs[0])?, one(inputs[1])?, one(inputs[2])?);
+    let mut found = Vec::new();
+    let mut next = start;
+    while if delta < 0 { next > limit } else { next < limit } {
+        if delta == 0 || found.len() == FOLLOWED {
+            return None;
+        }
+        found.push(Element::Int(next));
+        next = next.checked_add(delta)?;
+    }
+    Some(found)
 }
 
 fn gather(data: &[Element], indices: &[Element]) -> Option<Vec<Element>> {

@@ -129,6 +129,15 @@ pub(super) fn slice(x: &TensorType, parts: &[SliceAxis]) -> Result<TensorType, S
     Ok(ty)
 }
 
+pub(super) fn crop(x: &TensorType, extents: &Value, axis: usize) -> Result<TensorType, String> {
+    let extents = target(extents)?;
+    if axis > x.rank() || extents.len() != x.rank() - axis {
+        return Err(format!("{} extents for the axes of {x} from {axis} on", extents.len()));
+    }
+    let shape = x.shape[..axis].iter().cloned().chain(extents.iter().map(Element::dim)).collect();
+    Ok(TensorType { dtype: x.dtype, shape })
+}
+
 pub(super) fn pad(x: &TensorType, pads: &[(i64, i64)]) -> Result<TensorType, String> {
     if pads.len() != x.rank() {
         return Err(format!("pads for {} axes", pads.len()));

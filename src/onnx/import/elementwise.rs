@@ -44,6 +44,7 @@ pub(super) fn translate(b: &mut Builder, of: &Arguments<'_>) -> Option<Result<Ve
             Some(dtype) => of.one(b, Op::Cast(dtype)),
             None => Err("it casts to a type that is not supported".into()),
         },
+        "CastLike" => like(b, of),
         "Clip" => clip(b, of),
         "Softmax" | "LogSoftmax" => softmax(b, of),
         _ => return None,
@@ -125,6 +126,13 @@ fn reduce(b: &mut Builder, of: &Arguments<'_>, op: ReduceOp) -> Result<Vec<Value
         None => (0..rank).collect(),
     };
     make(b, Op::Reduce { op, axes: Some(axes), keep: of.int("keepdims", 1) != 0 }, &[x], 1)
+}
+
+/// (a, b): a in the element type of b, of which nothing else is read.
+fn like(b: &mut Builder, of: &Arguments<'_>) -> Result<Vec<ValueId>, String> {
+    let (value, model) = (of.need(0)?, of.need(1)?);
+    let dtype = b.ty(model).dtype;
+    make(b, Op::Cast(dtype), &[value], 1)
 }
 
 /// A bound that is left out is the type's own.

@@ -139,6 +139,9 @@ fn layer_norm(b: &mut Builder, of: &Arguments<'_>) -> Result<Vec<ValueId>, Strin
 fn instance_norm(b: &mut Builder, of: &Arguments<'_>) -> Result<Vec<ValueId>, String> {
     let x = of.need(0)?;
     let (rank, dtype) = (b.ty(x).rank(), b.ty(x).dtype);
+    if rank < 3 {
+        return Err("its input has no axes after the channels".into());
+    }
     let axes: Vec<usize> = (2..rank).collect();
     let step = |b: &mut Builder, op: Op, inputs: &[ValueId]| make(b, op, inputs, 1).map(|made| made[0]);
     let mean = Op::Reduce { op: ReduceOp::Mean, axes: Some(axes.clone()), keep: true };

@@ -113,6 +113,22 @@ impl Speller<'_> {
         Ok(Vec::new())
     }
 
+    /// A slice up to extents that are an input already, of as many axes as the operand has from this one on.
+    pub(super) fn crop(
+        &mut self,
+        axis: usize,
+        rank: usize,
+        input: &mut Vec<String>,
+    ) -> Result<Vec<AttributeProto>, SpellError> {
+        if self.opset < SLICE_INPUTS {
+            return Err(self.too_old("Slice up to extents that are not known before", SLICE_INPUTS));
+        }
+        let axes: Vec<i64> = (axis..rank).map(|axis| axis as i64).collect();
+        input.insert(1, self.integers("starts", &vec![0; axes.len()]));
+        input.push(self.integers("axes", &axes));
+        Ok(Vec::new())
+    }
+
     /// The pads, and their value in the type of what is padded.
     pub(super) fn pad(&mut self, pad: &Pad, dtype: DType, input: &mut Vec<String>) -> Vec<AttributeProto> {
         let before = pad.pads.iter().map(|(before, _)| *before);

@@ -2,7 +2,8 @@
 const results = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
-const KNOWN = ["direct", "portable", "fused", "pytorch-eager", "pytorch-compile", "ort-training"];
+const KNOWN = ["direct", "portable", "fused", "forward", "loss-grad", "gradients", "train-step", "pytorch-eager",
+  "pytorch-compile", "ort-training"];
 const hidden = new Set();
 const state = { series: "cold" };
 let sorting = { key: "order", up: true };
@@ -57,7 +58,8 @@ const summaryOf = (arm) => arm[state.series]?.summary;
 // --- groups: cells that differ in their sizes only
 
 const groupName = (cell) =>
-  [cell.loss, cell.dtype, cell.provider, `${cell.threads} thread${cell.threads === 1 ? "" : "s"}`].join(", ");
+  [...(cell.classifier ? [`training ${cell.classifier}`, cell.loss, cell.optimizer] : [cell.loss, cell.dtype]),
+    cell.provider, `${cell.threads} thread${cell.threads === 1 ? "" : "s"}`].join(", ");
 const groups = [...new Set(results.cells.map(groupName))];
 const unique = (values) => [...new Set(values)].sort((a, b) => a - b);
 const inGroup = () => results.cells.filter((cell) => groupName(cell) === state.group);
@@ -103,19 +105,21 @@ function header() {
 
 // Ratios of times between two arms, over the cells of many classes.
 function tiles() {
-  const wanted = [["portable", "direct"], ["portable", "pytorch-eager"], ["portable", "pytorch-compile"],
+  const wanted = [["train-step", "pytorch-eager"], ["train-step", "pytorch-compile"], ["train-step", "ort-training"],
+    ["portable", "direct"], ["portable", "pytorch-eager"], ["portable", "pytorch-compile"],
     ["fused", "pytorch-compile"], ["fused", "portable"], ["fused", "copy"]];
   const tile = ([ours, theirs]) => {
     const ratio = (cell) => {
       const [a, b] = [ours, theirs].map((name) => cell.arms.find((arm) => arm.arm === name));
       return a && b && summaryOf(a) && summaryOf(b) && summaryOf(b).median / summaryOf(a).median;
     };
-    const ratios = inGroup().filter((cell) => cell.classes >= 1000).map(ratio).filter(Boolean);
+    const step = inGroup().some((cell) => cell.classifier);
+    const ratios = inGroup().filter((cell) => step || cell.classes >= 1000).map(ratio).filter(Boolean);
     if (ratios.length === 0) return null;
     const [low, high] = [Math.min(...ratios), Math.max(...ratios)];
     const range = digits(low) === digits(high) ? digits(low) : `${digits(low)} – ${digits(high)}`;
     return element("div", { class: "tile" }, element("b", {}, `${range} ×`),
-      element("span", {}, `speed of ${ours} over ${theirs}, C ≥ 1000`));
+      element("span", {}, `speed of ${ours} over ${theirs}${step ? "" : ", C ≥ 1000"}`));
   };
   byId("summary").replaceChildren(...wanted.map(tile).filter(Boolean));
 }
@@ -171,8 +175,8 @@ function lines(cells, key, value) {
       return summary && {
         x: cell[key], y: value(cell, summary.median), low: value(cell, summary.high), high: value(cell, summary.low),
         tip: `${arm}, N=${cell.rows}, C=${cell.classes}, D=${cell.features}\n${time(summary.median)}`
-          + ` (${time(summary.low)} – ${time(summary.high)})\n${rate(cell.rows / summary.median)} samples, `
-          + `${bandwidth(cell.bytes / summary.median)}`,
+          + ` (${time(summary.low)} – ${time(summary.high)})\n${rate(cell.rows / summary.median)} samples`
+          + (cell.bytes ? `, ${bandwidth(cell.bytes / summary.median)}` : ""),
       };
     }).filter(Boolean).sort((a, b) => a.x - b.x),
   })).filter((line) => line.points.length > 0);
@@ -261,6 +265,11 @@ function charts() {
     `samples a second, C = ${state.classes}, D = ${state.features}; ${series}`);
   chart(byId("chart-rows"), lines(cells.filter((cell) => cell.classes === state.classes), "rows", throughput),
     { xLabel: "batch size N", ...rateAxis });
+  // A training step has one classifier, and so one number of classes; and of the bytes it moves nobody knows the least.
+  const ofSteps = inGroup().some((cell) => cell.classifier);
+  for (const id of ["chart-classes", "chart-bandwidth"]) byId(id).parentElement.hidden = ofSteps;
+  byId("chart-rows").parentElement.classList.toggle("wide", ofSteps);
+  if (ofSteps) return;
   caption("caption-classes", "Throughput by number of classes",
     `samples a second, N = ${state.rows}, D = ${state.features}; ${series}`);
   const byClass = cells.filter((cell) => cell.rows === state.rows);
@@ -275,7 +284,7 @@ function charts() {
 // --- table
 
 const COLUMNS = [
-  ["loss", "text", (row) => row.order, (row) => row.name],
+  ["of", "text", (row) => row.order, (row) => row.name],
   ["N", "", (row) => row.cell.rows, (row) => row.cell.rows],
   ["C", "", (row) => row.cell.classes, (row) => row.cell.classes],
   ["D", "", (row) => row.cell.features, (row) => row.cell.features],
@@ -286,10 +295,11 @@ const COLUMNS = [
   ["p95", "", (row) => row.s?.p95, (row) => row.s ? time(row.s.p95) : ""],
   ["noise", "", (row) => row.s?.noise, (row) => row.s ? percent(row.s.noise) : ""],
   ["samples/s", "", (row) => row.s && row.cell.rows / row.s.median, (row) => row.s ? rate(row.cell.rows / row.s.median) : ""],
-  ["bandwidth", "", (row) => row.s && row.cell.bytes / row.s.median,
-    (row) => row.s ? bandwidth(row.cell.bytes / row.s.median) : ""],
+  ["bandwidth", "", (row) => row.s && row.cell.bytes && row.cell.bytes / row.s.median,
+    (row) => row.s && row.cell.bytes ? bandwidth(row.cell.bytes / row.s.median) : ""],
   ["of copy", "", (row) => row.share, (row) => row.share ? percent(row.share) : ""],
-  ["worst row", "", (row) => row.arm.numerics?.worst_row, (row) => row.arm.numerics?.worst_row.toExponential(1) ?? ""],
+  ["worst row", "", (row) => row.arm.numerics?.worst_row, (row) => row.arm.numerics?.worst_row?.toExponential(1) ?? ""],
+  ["loss", "", (row) => row.arm.numerics?.loss, (row) => row.arm.numerics?.loss?.toExponential(1) ?? ""],
   ["kernels", "", (row) => row.arm.model?.kernels, (row) => row.arm.model?.kernels ?? ""],
   ["copies", "", (row) => row.arm.model?.copies, (row) => row.arm.model?.copies ?? ""],
   ["memory", "", (row) => row.arm.peak_memory, (row) => row.arm.peak_memory ? size(row.arm.peak_memory) : ""],
@@ -301,14 +311,14 @@ function rows() {
     const copy = summaryOf(cell.arms.find((arm) => arm.arm === "copy") ?? {});
     return cell.arms.filter((arm) => !hidden.has(arm.arm)).map((arm) => {
       const s = summaryOf(arm);
-      return { order: order++, cell, arm, s, name: cell.loss, share: s && copy && copy.median / s.median };
+      return { order: order++, cell, arm, s, name: cell.classifier ?? cell.loss, share: s && copy && copy.median / s.median };
     });
   });
 }
 
 function table() {
   const heading = ([name, kind]) => {
-    const key = name === "loss" ? "order" : name;
+    const key = name === "of" ? "order" : name;
     const sorted = sorting.key === key ? (sorting.up ? "ascending" : "descending") : "none";
     const button = element("button", { type: "button", onclick: () => {
       sorting = { key, up: sorting.key === key ? !sorting.up : true };
@@ -338,15 +348,15 @@ function table() {
 function leftOut() {
   const reasons = new Map();
   for (const cell of results.cells) {
-    for (const arm of cell.arms.filter((arm) => arm.reason)) {
-      const text = `${arm.arm} ${arm.status}: ${arm.reason}`;
+    for (const arm of cell.arms.filter((arm) => arm.note ?? arm.reason)) {
+      const text = `${arm.arm} ${arm.status}: ${arm.note ?? arm.reason}`;
       reasons.set(text, [...(reasons.get(text) ?? []), cell.id]);
     }
   }
   if (reasons.size === 0) return;
   const item = ([text, cells]) =>
     element("li", {}, `${text} (${cells.length === results.cells.length ? "every cell" : cells.join("; ")})`);
-  byId("left-out").append(element("h2", {}, "Not measured"), element("ul", {}, ...[...reasons].map(item)));
+  byId("left-out").append(element("h2", {}, "To know of the arms"), element("ul", {}, ...[...reasons].map(item)));
 }
 
 function render() {

@@ -12,7 +12,7 @@ use super::{NAME, failure, values};
 use crate::graph::{Builder, Dim, TensorType};
 use crate::onnx::{WriteOptions, write};
 use crate::runtime::error::RuntimeError;
-use crate::runtime::{CarriedValue, Iteration, contain};
+use crate::runtime::{CarriedValue, InputSet, Iteration, contain};
 use crate::tensor::Tensor;
 
 /// Implements [`Iteration`] by two bindings.
@@ -23,6 +23,8 @@ pub(super) struct OrtIteration<'s> {
     buffers: [Vec<DynValue>; 2],
     /// `bindings[k]` reads set `k` and writes the other one; the very first run reads the caller's values instead.
     bindings: [IoBinding; 2],
+    /// For each placed set a pair of bindings as above.
+    placed: Vec<[IoBinding; 2]>,
     outputs: Vec<String>,
     runs: u64,
 }
@@ -65,7 +67,8 @@ impl<'s> OrtIteration<'s> {
             }
         }
         let outputs = outputs.iter().map(|&name| name.to_owned()).collect();
-        let mut iteration = Self { session, carried, buffers, bindings, outputs, runs: 0 };
+        let placed = Vec::new();
+        let mut iteration = Self { session, carried, buffers, bindings, placed, outputs, runs: 0 };
         iteration.read(1)?;
         Ok(iteration)
     }
@@ -176,6 +179,14 @@ impl Iteration for OrtIteration<'_> {
         contain(|| self.run_contained(inputs), failed)
     }
 
+    fn place(&mut self, sets: &[InputSet<'_>]) -> Result<(), RuntimeError> {
+        contain(|| self.place_contained(sets), failed)
+    }
+
+    fn run_placed(&mut self, set: usize) -> Result<(), RuntimeError> {
+        contain(|| self.run_placed_contained(set), failed)
+    }
+
     fn carried(&mut self) -> Result<Vec<Tensor>, RuntimeError> {
         contain(|| self.carried_contained(), failed)
     }
@@ -193,5 +204,6 @@ fn host_memory() -> ort::Result<MemoryInfo<'static>> {
     MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)
 }
 
+mod placed;
 #[cfg(test)]
 mod tests;

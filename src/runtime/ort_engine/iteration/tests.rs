@@ -53,6 +53,28 @@ fn what_is_carried_feeds_the_next_run_on_every_engine() {
 }
 
 #[test]
+fn placed_sets_feed_the_same_loop() {
+    for engine in [&ort() as &dyn Engine, &EmbeddedEngine::new(None)] {
+        let mut session = engine.load(&model()).unwrap();
+        let mut iteration = session.iterate(carried(), &["total"]).unwrap();
+        let (up, down) = (vector([1.0, 1.0, 1.0]), vector([0.0, 0.0, -2.0]));
+        // Placing runs once with the first set.
+        iteration.place(&[&[("y", &up)], &[("y", &down)]]).unwrap();
+        assert_eq!(iteration.carried().unwrap()[0], vector([11.0, 12.0, 13.0]));
+        for set in [1, 0, 0] {
+            iteration.run_placed(set).unwrap();
+        }
+        assert_eq!(iteration.carried().unwrap()[0], vector([31.0, 32.0, 13.0]));
+        let total = iteration.run(&[("y", &down)]).unwrap();
+        assert_eq!(total, [Tensor::scalar_f32(76.0)]);
+        iteration.run_placed(1).unwrap();
+        assert_eq!(iteration.carried().unwrap()[0], vector([31.0, 32.0, -27.0]));
+        assert!(iteration.run_placed(2).is_err());
+        assert!(iteration.place(&[&[("z", &up)]]).is_err());
+    }
+}
+
+#[test]
 fn a_run_that_fails_leaves_what_is_carried() {
     for engine in [&ort() as &dyn Engine, &EmbeddedEngine::new(None)] {
         let mut session = engine.load(&model()).unwrap();

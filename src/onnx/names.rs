@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::onnx::messages::{GraphProto, NodeProto};
+use super::messages::{GraphProto, NodeProto};
 
 /// The names of a file's values and nodes.
 #[derive(Debug, Clone, Default)]
@@ -77,8 +77,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use super::super::messages::{AttributeProto, ValueInfoProto};
     use super::*;
-    use crate::onnx::messages::{AttributeProto, ValueInfoProto};
 
     #[test]
     fn the_models_names_stand_and_ours_yield_the_same_way_each_time() {
