@@ -50,7 +50,11 @@ fn main() {
     let engine = engine(Vec::new());
     let kernels = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let with_kernels = self::engine(vec![kernels.join(format!("{DLL_PREFIX}ibgraph_ops{DLL_SUFFIX}"))]);
-    println!("{} {}, 2 threads; median over blocks of runs, arms in turn", engine.info().name, engine.info().version);
+    println!(
+        "{} {}, 2 threads; median over blocks of runs, arms in turn",
+        engine.info().name,
+        engine.info().version
+    );
     println!(
         "{:>20}  {:>11}  {:>10}  {:>14}  {:>14}",
         "(N, C, D)", "fused", "over copy", "over Identity", "portable/fused"
