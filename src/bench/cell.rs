@@ -140,12 +140,13 @@ fn peer_arm(
         entrant.end(Status::Absent, why);
         return entrant;
     }
+    let counts = data::class_counts(cell.classes);
     let model = match peer.program() {
         Program::Pytorch => Ok(None),
         Program::OrtTraining => trainable(loss).map(Some),
     };
     let loaded = model.and_then(|model| {
-        let mut arm = PeerArm::new(process.clone(), peer, cell, sets, model.as_deref())?;
+        let mut arm = PeerArm::new(process.clone(), peer, cell, (loss, &counts), sets, model.as_deref())?;
         let outputs = arm.compute()?;
         Ok((arm, outputs))
     });

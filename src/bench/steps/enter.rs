@@ -123,8 +123,9 @@ fn peer_entrant(peer: Peer, cell: &Cell, problem: &Problem, setup: &Setup) -> En
     let optimizer = problem.step.optimizer;
     let want = problem.case.losses(optimizer);
     let loaded = peer_step(peer, problem).and_then(|(about, model)| {
+        let tables = (&problem.loss, problem.case.class_counts.as_slice());
         let batches = [&[problem.reference_inputs()][..], &problem.sets];
-        let mut arm = PeerArm::step(process.clone(), peer, cell, about, model.as_deref(), batches)?;
+        let mut arm = PeerArm::step(process.clone(), peer, cell, tables, about, model.as_deref(), batches)?;
         let got = arm.losses(optimizer.learning_rate(), want.len())?;
         Ok((arm, got))
     });
@@ -162,7 +163,6 @@ fn peer_step(peer: Peer, problem: &Problem) -> Result<(Value, Option<Vec<u8>>), 
         "logits": head.logits.name,
         "features": head.features.as_ref().map(|place| &place.name),
         "parameters": parameters,
-        "weights": problem.loss.class_weights(),
         "shape": problem.shape,
         "reference_rows": problem.reference.rows(),
         "recipe": recipe,
