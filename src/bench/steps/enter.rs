@@ -6,13 +6,13 @@ use super::Problem;
 use super::arm::StepArm;
 use super::graphs::{self, Made};
 use crate::bench::arms::{ArmError, GraphArm, PeerArm};
-use crate::bench::cell::{CellError, engine};
+use crate::bench::cell::{CellError, awaken, engine};
 use crate::bench::entrant::{Checked, Entrant, model_info};
-use crate::bench::environment::peak_of;
+use crate::bench::environment::peak_on;
 use crate::bench::plan::{ArmKind, Cell, Graft, Peer, Program};
 use crate::bench::results::Status;
 use crate::bench::run::Setup;
-use crate::runtime::{Engine, OrtEngine, Provider};
+use crate::runtime::{Engine, OrtEngine};
 use crate::tensor::Tensor;
 use crate::train::manifest::CarriedRole;
 use crate::train::state::State;
@@ -54,8 +54,9 @@ fn graph_entrant(kind: ArmKind, graft: Graft, problem: &Problem, engine: &OrtEng
         }
     };
     entrant.result.model = Some(model_info(engine, &made.bytes));
-    let (loaded, peak) = peak_of(|| load(&made, state, graft, problem, engine));
-    entrant.result.peak_memory = peak.filter(|_| engine.info().provider == Provider::Cpu);
+    awaken(engine);
+    let (loaded, peak) = peak_on(engine.info().provider, || load(&made, state, graft, problem, engine));
+    entrant.result.peak_memory = peak;
     match loaded {
         Ok((arm, checked)) => entrant.judge(arm, checked),
         Err(error) => entrant.end(Status::Failed, error.to_string()),
