@@ -8,6 +8,7 @@
 mod activation;
 mod arithmetic;
 mod conv;
+mod conv_rows;
 mod conv_weight;
 mod index;
 mod layout;

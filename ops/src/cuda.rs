@@ -1,11 +1,42 @@
-//! The fused operator as CUDA source.
+//! The fused operator on CUDA: its source, written for a loss, its compilation, and its launches.
 //!
-//! The row program becomes straight-line code, so that nothing is interpreted on the device; types, sizes and options
-//! become macros, and `rows.cu` is the rest. Labels that are no class make their row NaN: a device raises no errors.
+//! [`Plan`] says how rows are spread over threads, [`source`] writes the kernels, [`code`] has them compiled by NVRTC and
+//! keeps what it made, and [`Kernels`] runs them on a stream. Neither the driver nor NVRTC is linked: `libraries` finds
+//! them where there is a device. The row program becomes straight-line code, so that nothing is interpreted on the device; types, sizes and options
+//! become macros above the sources of `cuda/kernels`. Labels that are no class make their row NaN: a device raises no
+//! errors. Invariant: equal losses and types give equal sources.
 
+mod arguments;
+mod cache;
+mod compile;
+mod driver;
+mod launch;
+mod libraries;
+mod nvrtc;
+mod plan;
 mod program;
 
+pub use arguments::{Slot, arguments};
+pub use compile::code;
+pub use driver::{Device, DevicePointer, Driver, Entered};
+pub use launch::{Kernels, Launch, device};
+pub use libraries::{DRIVER, loaded_files, open_driver, open_nvrtc, places_of};
+pub use nvrtc::{Nvrtc, Target};
+pub use plan::{Plan, Shape};
+
 use crate::descriptor::{Descriptor, FeatureInput, Input, Output, Read, Reduction};
+
+/// Why the operator does not run on a device: a library that is missing, or what the compiler or the driver says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CudaError(pub String);
+
+impl std::fmt::Display for CudaError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CudaError {}
 
 /// Element types of a kernel, which its source is written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +51,27 @@ pub enum Kind {
     BF16,
 }
 
+impl Kind {
+    /// Bytes of an element.
+    pub fn size(self) -> usize {
+        match self {
+            Kind::F32 => 4,
+            Kind::F64 => 8,
+            Kind::F16 | Kind::BF16 => 2,
+        }
+    }
+
+    /// Elements of a vector of 16 bytes.
+    fn width(self) -> usize {
+        16 / self.size()
+    }
+
+    /// Bytes of a number of the type that arithmetic is in.
+    fn arithmetic(self) -> usize {
+        self.size().max(4)
+    }
+}
+
 /// What a kernel's inputs are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Types {
@@ -32,12 +84,41 @@ pub struct Types {
     pub double: Vec<bool>,
 }
 
-const ROWS: &str = include_str!("cuda/rows.cu");
-
-/// The source of a loss's kernels: `batch`, `rows` (a block a row) and `total`, in this order.
-pub fn source(loss: &Descriptor, types: &Types) -> String {
+/// The source of a loss's kernels: `batch` and `total`, of one block, and `rows`.
+pub fn source(loss: &Descriptor, types: &Types, plan: &Plan) -> String {
     let mut text = String::new();
     let mut define = |name: &str, value: &dyn std::fmt::Display| text += &format!("#define {name} {value}\n");
+    types_of(&mut define, loss, types);
+    sizes_of(&mut define, loss, plan);
+    options_of(&mut define, loss);
+    define("PROGRAM", &program::code(loss, |input| scalar(loss, types, input)));
+    let logits = match plan.shape {
+        Shape::Streamed => include_str!("cuda/kernels/streamed.cu"),
+        Shape::Warp | Shape::Block => include_str!("cuda/kernels/kept.cu"),
+    };
+    let [types, reduce, access, rows] = [
+        include_str!("cuda/kernels/types.cu"),
+        include_str!("cuda/kernels/reduce.cu"),
+        include_str!("cuda/kernels/access.cu"),
+        include_str!("cuda/kernels/rows.cu"),
+    ];
+    [&text, types, reduce, access, logits, rows].join("\n")
+}
+
+/// Whether the kernel `batch` runs: something needs the number of rows that count, where that is not N, or their weights.
+pub fn needs_batch(loss: &Descriptor) -> bool {
+    let counts = loss.reads(Read::Count) || loss.reduction == Reduction::Mean;
+    loss.reads(Read::WeightSum) || loss.ignore_index.is_some() && counts
+}
+
+/// Whether the kernel `total` runs.
+pub fn has_total(loss: &Descriptor) -> bool {
+    loss.has(Output::Loss) && loss.reduction != Reduction::None
+}
+
+type Define<'a> = dyn FnMut(&str, &dyn std::fmt::Display) + 'a;
+
+fn types_of(define: &mut Define<'_>, loss: &Descriptor, types: &Types) {
     let [element, matrix, widen, narrow, exp, largest] = spelling(types.element);
     define("ELEMENT", &element);
     define("MATRIX", &matrix);
@@ -56,20 +137,36 @@ pub fn source(loss: &Descriptor, types: &Types) -> String {
     for (name, input) in tables {
         define(name, &scalar(loss, types, input));
     }
+}
+
+fn sizes_of(define: &mut Define<'_>, loss: &Descriptor, plan: &Plan) {
     let entries = loss.outputs.iter().filter(|o| matches!(o, Output::Entry(_))).count();
     define("PARAMETERS", &loss.parameters().max(1));
     define("ENTRIES", &entries.max(1));
     define("CLASSES", &format!("{}LL", loss.classes));
+    define("ARGUMENTS", &arguments::declarations(loss));
+    define("ARGUMENT_COUNT", &arguments(loss).len());
+    define("THREADS", &plan.threads);
+    define("LANES", &plan.lanes());
+    define("SLOTS", &plan.slots);
+    define("FEATURE_SLOTS", &plan.feature_slots);
+    define("STREAMED", &u8::from(plan.shape == Shape::Streamed));
+}
+
+fn options_of(define: &mut Define<'_>, loss: &Descriptor) {
+    let mut flag = |name: &str, value: bool| define(name, &u8::from(value));
+    let raw = loss.features == FeatureInput::Raw;
+    flag("HAS_IGNORE", loss.ignore_index.is_some());
+    flag("IS_MEAN", loss.reduction == Reduction::Mean);
+    flag("IS_RAW", raw);
+    flag("HAS_BIAS", loss.position(Input::LogitBias).is_some());
+    flag("IS_SMOOTHED", loss.reads(Read::MeanNll));
+    flag("READS_NORM", loss.reads(Read::FeatureL1));
+    flag("USES_FEATURES", raw && loss.position(Input::Features).is_some());
+    flag("NEEDS_BATCH", needs_batch(loss));
+    flag("HAS_TOTAL", has_total(loss));
     define("SCALE", &program::literal(loss.scale));
-    define("HAS_IGNORE", &u8::from(loss.ignore_index.is_some()));
     define("IGNORE", &format!("(i64)({}ULL)", loss.ignore_index.unwrap_or(0) as u64));
-    define("IS_MEAN", &u8::from(loss.reduction == Reduction::Mean));
-    define("IS_RAW", &u8::from(loss.features == FeatureInput::Raw));
-    define("IS_PLAIN", &u8::from(loss.scale == 1.0 && loss.position(Input::LogitBias).is_none()));
-    define("IS_SMOOTHED", &u8::from(loss.reads(Read::MeanNll)));
-    define("READS_NORM", &u8::from(loss.reads(Read::FeatureL1)));
-    define("PROGRAM", &program::code(loss, |input| scalar(loss, types, input)));
-    text + ROWS
 }
 
 fn scalar(loss: &Descriptor, types: &Types, input: Input) -> &'static str {

@@ -31,9 +31,8 @@ pub(super) fn unary(v: &mut Vjp<'_>, op: UnaryOp) -> Gradients {
         }
         // dx = g where y > 0
         UnaryOp::Relu => {
-            let zero = v.scalar(y, 0.0);
-            let positive = v.compare(CompareOp::Greater, y, zero);
-            Some(v.only_where(positive, g))
+            let slope = v.step(y);
+            Some(v.mul(g, slope))
         }
         // dx = g / 2y
         UnaryOp::Sqrt => {
@@ -77,15 +76,17 @@ fn slope(v: &mut Vjp<'_>, op: UnaryOp) -> Option<ValueId> {
     })
 }
 
-// dx = 0 for x < -3, g for x > 3, g · (x/3 + 1/2) between
+// dx = 0 for x < -3, g for x > 3, g · (x/3 + 1/2) between: with c = clip(x, -3, 3) and b = 1 where x is c, else 0, it is
+// g · (c/6 · (1 + b) + 1/2)
 fn hard_swish(v: &mut Vjp<'_>, x: ValueId, g: ValueId) -> ValueId {
-    let [low, high, half, zero, one] = [-3.0, 3.0, 0.5, 0.0, 1.0].map(|value| v.scalar(x, value));
-    let third = v.scaled(x, 1.0 / 3.0);
-    let slope = v.add(third, half);
-    let below = v.compare(CompareOp::Less, x, high);
-    let slope = v.b.choose(below, slope, one);
-    let above = v.compare(CompareOp::Greater, x, low);
-    let slope = v.b.choose(above, slope, zero);
+    let [low, high, half, one] = [-3.0, 3.0, 0.5, 1.0].map(|value| v.scalar(x, value));
+    let clipped = v.b.node(Op::Clip, &[x, low, high]);
+    let between = v.compare(CompareOp::Equal, x, clipped);
+    let between = v.one_where(between, x);
+    let factor = v.add(between, one);
+    let sixth = v.scaled(clipped, 1.0 / 6.0);
+    let slope = v.mul(sixth, factor);
+    let slope = v.add(slope, half);
     v.mul(g, slope)
 }
 
@@ -99,14 +100,18 @@ pub(super) fn activation(v: &mut Vjp<'_>, op: Activation) -> Gradients {
             let above = v.compare(CompareOp::Greater, y, zero);
             let below = v.compare(CompareOp::Less, y, one);
             let between = v.b.node(Op::And, &[above, below]);
-            let sloped = v.scaled(g, alpha.wide());
-            v.only_where(between, sloped)
+            let between = v.one_where(between, y);
+            let slope = v.scaled(between, alpha.wide());
+            v.mul(g, slope)
         }
         // dx = g where x > 0, else alpha · g
         Activation::LeakyRelu(alpha) => {
             let positive = v.compare(CompareOp::Greater, x, zero);
-            let small = v.scaled(g, alpha.wide());
-            v.b.choose(positive, g, small)
+            let positive = v.one_where(positive, x);
+            let rest = v.scaled(positive, 1.0 - alpha.wide());
+            let alpha = v.scalar(x, alpha.wide());
+            let slope = v.add(rest, alpha);
+            v.mul(g, slope)
         }
         // dx = g where x > 0, else g · (y + alpha)
         Activation::Elu(alpha) => {
@@ -162,14 +167,13 @@ fn gelu_tanh(v: &mut Vjp<'_>, x: ValueId, g: ValueId) -> ValueId {
     v.mul(g, half)
 }
 
-// (x, low, high): dx = g where low ≤ x ≤ high
+// (x, low, high): dx = g where x is y, else 0
 pub(super) fn clip(v: &mut Vjp<'_>) -> Gradients {
-    let (x, low, high, g) = (v.x(0), v.x(1), v.x(2), v.g()?);
+    let (x, y, g) = (v.x(0), v.y(), v.g()?);
     if v.needed[1] || v.needed[2] {
         return Err("its bounds have no gradient".into());
     }
-    let above = v.compare(CompareOp::GreaterOrEqual, x, low);
-    let below = v.compare(CompareOp::LessOrEqual, x, high);
-    let between = v.b.node(Op::And, &[above, below]);
-    Ok(vec![Some(v.only_where(between, g)), None, None])
+    let between = v.compare(CompareOp::Equal, x, y);
+    let between = v.one_where(between, x);
+    Ok(vec![Some(v.mul(g, between)), None, None])
 }

@@ -1,38 +1,48 @@
 //! Gradient of a convolution's weight: dW[o, c, k] = Σ over samples n and positions p of g[n, o, p] · x[n, c, p·s + k·d],
 //! with stride s and dilation d.
 //!
-//! Three forms, chosen by what ONNX Runtime's CPU provider runs fastest (`benches/conv_weight.py` measures them): a product of
-//! matrices for every element of the window, a sum of products for every element where channels do not mix, and a
-//! convolution for what is left. The convolution needs the extents; where they are not known before the graph runs, a product
-//! of matrices for every group takes its place.
+//! Forms chosen by what ONNX Runtime's CPU provider runs fastest (`benches/conv_weight.py` measures them): products of
+//! matrices with the positions first ([`conv_rows`]), sums in the same order where channels do not mix, and a convolution for
+//! what is left. A window of one element that takes every position needs no order: its product is of x as it is.
+//!
+//! All three need the extents. Where they are not known before the graph runs, a product (or a sum) for every element of
+//! the window takes their place, or one for every element and group.
 
 use super::conv::extents;
+use super::conv_rows::{self, Slid};
 use super::open;
 use super::vjp::Vjp;
 use crate::graph::{Conv, Dim, F32, Gemm, Op, Pad, SliceAxis, ValueId, Window};
 
-/// Fewest input channels for which products of matrices are faster than a convolution.
+/// Fewest input channels for which products of matrices are faster than a convolution: a Gather copies rows of them.
 const MANY_CHANNELS: usize = 16;
-/// Largest window for which one node an element is faster than one convolution: 7 by 7, and 3 by 3 where channels do
-/// not mix.
+/// Largest window that is taken apart, 7 by 7: the places of its elements are constants of the graph.
 const LARGEST_WINDOW: usize = 49;
-const LARGEST_DEPTHWISE_WINDOW: usize = 9;
 
 pub(super) fn gradient(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
+    let window = &conv.window;
     let per_group = v.ty(v.x(1)).shape[1].fixed();
-    let elements: usize = conv.window.kernel.iter().product();
-    let is_pointwise = elements == 1;
-    let many = per_group.is_some_and(|channels| channels >= MANY_CHANNELS) && elements <= LARGEST_WINDOW;
-    let known = extents(v, v.x(0)).is_some() && extents(v, g).is_some();
-    if conv.group == 1 && (is_pointwise || many || !known) {
+    let outputs = v.ty(v.x(1)).shape[0].fixed();
+    let apart = per_group == Some(1) && outputs == Some(conv.group);
+    let mix = conv.group == 1;
+    let elements: usize = window.kernel.iter().product();
+    if mix && elements == 1 && window.strides.iter().all(|s| *s == 1) {
         return products(v, conv, g);
     }
-    let outputs = v.ty(v.x(1)).shape[0].fixed();
-    let depthwise = per_group == Some(1) && outputs == Some(conv.group);
-    if depthwise && (elements <= LARGEST_DEPTHWISE_WINDOW || !known) {
-        return sums(v, conv, g);
+    let Some((extents, positions)) = extents(v, v.x(0)).zip(extents(v, g)) else {
+        return match (mix, apart) {
+            (true, _) => products(v, conv, g),
+            (false, true) => sums(v, conv, g),
+            (false, false) => grouped_products(v, conv, g),
+        };
+    };
+    let slid = Slid { extents, positions };
+    let many = per_group.is_some_and(|channels| channels >= MANY_CHANNELS);
+    match elements <= LARGEST_WINDOW {
+        true if apart => conv_rows::sums(v, window, &slid, g),
+        true if mix && (many || elements == 1) => conv_rows::products(v, window, &slid, g),
+        _ => as_convolution(v, conv, g),
     }
-    if known { as_convolution(v, conv, g) } else { grouped_products(v, conv, g) }
 }
 
 // dW[·, ·, k] = G · X_kᵀ, with G `[O, N·P]` and X_k `[C, N·P]` the elements of x that meet element k of the window

@@ -3,6 +3,7 @@
 
 use super::vjp::{Gradients, Vjp};
 use crate::graph::{Dim, Element, F32, Op, Pad, SliceAxis, ValueId};
+use crate::tensor::DType;
 
 // dx[…, i[…], …] += g
 pub(super) fn gather(v: &mut Vjp<'_>, axis: usize) -> Gradients {
@@ -22,8 +23,18 @@ pub(super) fn gather(v: &mut Vjp<'_>, axis: usize) -> Gradients {
     }
     let (rows, along) = flat_indices(v, data, indices, g, axis);
     let zeros = v.zeros_like(data);
-    let dx = v.b.node(Op::ScatterElements { axis, add: true }, &[zeros, along, rows]);
-    Ok(vec![Some(dx), None])
+    Ok(vec![Some(scattered(v, (axis, true), [zeros, along, rows])), None])
+}
+
+/// Updates put into (zeros, indices, updates), or added up there where an element may be met more than once. What adds up
+/// does so in float32 at least: half types have no digits for sums, and ONNX Runtime's CPU provider no such kernel.
+pub(super) fn scattered(v: &mut Vjp<'_>, (axis, add): (usize, bool), of: [ValueId; 3]) -> ValueId {
+    let [zeros, indices, updates] = of;
+    let dtype = v.dtype(zeros);
+    let wide = if add && matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype };
+    let [zeros, updates] = [zeros, updates].map(|value| v.b.cast(value, wide));
+    let sum = v.b.node(Op::ScatterElements { axis, add }, &[zeros, indices, updates]);
+    v.b.cast(sum, dtype)
 }
 
 /// The gradient with one axis in the place of the indices' axes, and the indices in its shape.
@@ -87,8 +98,7 @@ pub(super) fn gather_elements(v: &mut Vjp<'_>, axis: usize) -> Gradients {
     let zeros = v.zeros_like(data);
     // With one index a row no element is picked twice.
     let add = v.ty(indices).shape[axis] != Dim::Fixed(1);
-    let dx = v.b.node(Op::ScatterElements { axis, add }, &[zeros, indices, g]);
-    Ok(vec![Some(dx), None])
+    Ok(vec![Some(scattered(v, (axis, add), [zeros, indices, g])), None])
 }
 
 // (data, i, u): du = g[…, i[…], …]; d data = g, with zeros at the indices where they replaced

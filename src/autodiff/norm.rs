@@ -5,6 +5,9 @@ use super::vjp::{Gradients, Vjp};
 use crate::graph::{BatchNorm, LayerNorm, Op, ReduceOp, UnaryOp, ValueId};
 use crate::tensor::{DType, Tensor, TensorData};
 
+/// Most positions of a channel for which a column is stretched: 4 by 4 (`benches/backward_forms.py`).
+const FEW_POSITIONS: usize = 16;
+
 /// Inputs: (x, γ, β, mean, variance), all but x of shape `[C]`. The statistics that are given have no gradient.
 pub(super) fn batch_norm(v: &mut Vjp<'_>, norm: BatchNorm) -> Gradients {
     let (x, g) = (v.x(0), v.g()?);
@@ -13,13 +16,15 @@ pub(super) fn batch_norm(v: &mut Vjp<'_>, norm: BatchNorm) -> Gradients {
     let (mean, variance) = match norm.training {
         true => {
             let mean = v.reduce(ReduceOp::Mean, x, &axes, true);
-            let centred = v.sub(x, mean);
+            let wide = stretched(v, mean, x);
+            let centred = v.sub(x, wide);
             let square = v.mul(centred, centred);
             (mean, v.reduce(ReduceOp::Mean, square, &axes, true))
         }
         false => (column(v, v.x(3), x), column(v, v.x(4), x)),
     };
     let r = inverse_deviation(v, variance, norm.epsilon.wide());
+    let mean = stretched(v, mean, x);
     let centred = v.sub(x, mean);
     let g_sum = v.sum(g, &axes, true);
     let product = v.mul(g, centred);
@@ -27,15 +32,18 @@ pub(super) fn batch_norm(v: &mut Vjp<'_>, norm: BatchNorm) -> Gradients {
     // dγ = Σ g x̂
     let d_scale = v.mul(product_sum, r);
     let slope = v.mul(scale, r);
+    let slope = stretched(v, slope, x);
     let dx = if !v.needed[0] {
         None
     } else if norm.training {
         // dx = γ r · (g - mean g - x̂ · mean(g x̂))
         let n = count(v, x, &axes, x);
         let g_mean = v.div(g_sum, n);
+        let g_mean = stretched(v, g_mean, x);
         let product_mean = v.div(product_sum, n);
         let r_square = v.mul(r, r);
         let factor = v.mul(product_mean, r_square);
+        let factor = stretched(v, factor, x);
         let along = v.mul(centred, factor);
         let rest = v.sub(g, g_mean);
         let rest = v.sub(rest, along);
@@ -55,6 +63,19 @@ fn column(v: &mut Vjp<'_>, vector: ValueId, x: ValueId) -> ValueId {
     let vector = v.b.cast(vector, dtype);
     let axes: Vec<usize> = (1..v.rank(x) - 1).collect();
     if axes.is_empty() { vector } else { v.b.node(Op::Unsqueeze(axes), &[vector]) }
+}
+
+/// `[1, C, 1, …]` as `[1, C, …]` with the few positions of `x`, so that it is broadcast along the first axis alone: ONNX
+/// Runtime's CPU provider takes 0.1 µs for every row of positions, however short. As it is where the positions are many.
+fn stretched(v: &mut Vjp<'_>, column: ValueId, x: ValueId) -> ValueId {
+    let shape = &v.ty(x).shape;
+    let extents: Option<Vec<usize>> = shape[1..].iter().map(|d| d.fixed()).collect();
+    let Some(extents) = extents.filter(|e| (2..=FEW_POSITIONS).contains(&e[1..].iter().product())) else {
+        return column;
+    };
+    let shape: Vec<i64> = extents.into_iter().map(|n| n as i64).collect();
+    let shape = v.b.integers(&shape);
+    v.b.node(Op::Expand, &[column, shape])
 }
 
 fn inverse_deviation(v: &mut Vjp<'_>, variance: ValueId, epsilon: f64) -> ValueId {

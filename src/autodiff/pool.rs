@@ -1,6 +1,7 @@
 //! Rules of pooling over windows.
 
 use super::conv::extents;
+use super::index::scattered;
 use super::open;
 use super::vjp::{Gradients, Vjp};
 use crate::graph::{Conv, Op, Pool, ScalarValue, ValueId, Window};
@@ -15,7 +16,7 @@ pub(super) fn max_pool(v: &mut Vjp<'_>, pool: &Pool) -> Gradients {
     let zeros = v.zeros_like(x);
     let [zeros, indices, g] = [zeros, indices, g].map(|value| v.reshape(value, &[-1]));
     let add = overlaps(&pool.window);
-    let dx = v.b.node(Op::ScatterElements { axis: 0, add }, &[zeros, indices, g]);
+    let dx = scattered(v, (0, add), [zeros, indices, g]);
     Ok(vec![Some(v.reshape_like(dx, x))])
 }
 
@@ -67,16 +68,19 @@ fn shared(v: &mut Vjp<'_>, pool: &Pool, x: ValueId, g: ValueId) -> ValueId {
     v.div(g, counts)
 }
 
-/// Every share repeated over its window, where windows tile the axes.
+/// Every share repeated over its window, where windows tile the axes: along one axis after the other, from the last, as
+/// copies side by side, which takes a fraction of the time of `Expand` on ONNX Runtime's CPU provider.
 fn tiled(v: &mut Vjp<'_>, window: &Window, x: ValueId, share: ValueId) -> ValueId {
-    let rank = v.rank(x);
-    let places: Vec<usize> = (0..window.axes()).map(|k| 3 + 2 * k).collect();
-    let apart = v.b.node(Op::Unsqueeze(places), &[share]);
-    let mut repeats = vec![1i64; 2];
-    window.kernel.iter().for_each(|n| repeats.extend([1, *n as i64]));
-    debug_assert_eq!(repeats.len(), 2 * rank - 2);
-    let repeats = v.b.integers(&repeats);
-    let repeated = v.b.node(Op::Expand, &[apart, repeats]);
+    let mut repeated = share;
+    let mut inner = 1;
+    for k in (0..window.axes()).rev() {
+        let single = v.reshape(repeated, &[-1, 1, inner]);
+        repeated = match window.kernel[k] {
+            1 => single,
+            times => v.b.node(Op::Concat(1), &vec![single; times]),
+        };
+        inner *= v.ty(x).shape[k + 2].fixed().map_or(1, |n| n as i64);
+    }
     v.reshape_like(repeated, x)
 }
 

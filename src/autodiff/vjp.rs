@@ -97,6 +97,30 @@ impl Vjp<'_> {
         self.b.choose(condition, a, zero)
     }
 
+    /// 1 where the condition holds, else 0, of the element type of `like`. A product with it is a fraction of the time of
+    /// `Where` on ONNX Runtime's CPU provider.
+    pub fn one_where(&mut self, condition: ValueId, like: ValueId) -> ValueId {
+        let dtype = self.dtype(like);
+        self.b.cast(condition, dtype)
+    }
+
+    /// 1 where `a`, which is not negative, is above 0, else 0: clip(a · largest number, 0, 1), and a comparison for half types,
+    /// whose subnormal numbers matter. A subnormal number may get a fraction.
+    pub fn step(&mut self, a: ValueId) -> ValueId {
+        let largest = match self.dtype(a) {
+            DType::F64 => f64::MAX,
+            DType::F32 => f64::from(f32::MAX),
+            _ => {
+                let zero = self.scalar(a, 0.0);
+                let positive = self.compare(CompareOp::Greater, a, zero);
+                return self.one_where(positive, a);
+            }
+        };
+        let [zero, one] = [0.0, 1.0].map(|value| self.scalar(a, value));
+        let stretched = self.scaled(a, largest);
+        self.b.node(Op::Clip, &[stretched, zero, one])
+    }
+
     /// Value of a constant of one element; `None` for anything else.
     pub fn constant(&self, id: ValueId) -> Option<f64> {
         let constants = self.b.constant_value(id)?;

@@ -71,6 +71,8 @@ mod tests {
     use super::*;
     use crate::artifact;
     use crate::loss::{Interface, Loss, builtin};
+    use crate::lower::Lowering;
+    use crate::lower::fused::OPERATOR;
     use crate::onnx::Versions;
 
     fn placed(node: &str, op_type: &str, provider: &str) -> NodePlacement {
@@ -99,5 +101,22 @@ mod tests {
         assert_eq!(on_device.problems.len(), 2, "{:?}", on_device.problems);
         assert_eq!(on_device.nodes["CPUExecutionProvider"], 2);
         assert!(judge(opened.graph(), Provider::Cpu, &nodes[..2]).problems.is_empty());
+    }
+
+    #[test]
+    fn a_fused_node_belongs_on_the_device() {
+        let spec = builtin::load("ib").unwrap().unwrap();
+        let interface = Interface::new(10, &spec);
+        let loss = Loss::new(spec, interface, None).unwrap();
+        let bytes = artifact::emit_as(&loss, Lowering::Fused, Versions::default()).unwrap();
+        let opened = artifact::open(&bytes).unwrap();
+        let name = opened.graph().node[0].name.clone().unwrap();
+        let on = |provider: &str| judge(opened.graph(), Provider::Cuda, &[placed(&name, OPERATOR, provider)]);
+        assert!(on("CUDAExecutionProvider").problems.is_empty());
+        let problems = on("CPUExecutionProvider").problems;
+        assert!(
+            problems.iter().any(|p| p.contains("(MarginLoss) ran on the CPU and touches logits")),
+            "{problems:?}"
+        );
     }
 }

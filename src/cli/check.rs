@@ -1,6 +1,7 @@
 //! `ibgraph check`: whether a file computes the loss that it claims.
 
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use clap::ValueEnum;
 
@@ -12,6 +13,7 @@ use super::runtime::search;
 use super::{Exit, Failure};
 use crate::check::{CheckError, Report, check};
 use crate::graft::extract;
+use crate::onnx::messages::ModelProto;
 use crate::onnx::{self, Host, HostError};
 use crate::runtime::discover::{Found, Origin, find};
 use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider, has_fused_nodes};
@@ -116,11 +118,15 @@ pub fn check_bytes(
 
 impl EngineArgs {
     /// An engine to train on: ONNX Runtime, unless the embedded engine, which computes in float32 throughout, is asked
-    /// for. A model's external data is in `data_dir`.
-    pub fn open_for_training(&self, data_dir: Option<PathBuf>) -> Result<Box<dyn Engine>, Failure> {
+    /// for. A model's external data is in `data_dir`; the operator library is registered where the model has use for it.
+    pub fn open_for_training(
+        &self,
+        model: &ModelProto,
+        data_dir: Option<PathBuf>,
+    ) -> Result<Box<dyn Engine>, Failure> {
         match self.engine {
             EngineChoice::Embedded => self.embedded(),
-            EngineChoice::Ort | EngineChoice::Auto => self.ort(data_dir, false),
+            EngineChoice::Ort | EngineChoice::Auto => self.ort(data_dir, has_fused_nodes(model)),
         }
     }
 
@@ -157,10 +163,14 @@ impl EngineArgs {
             return Ok(Vec::new());
         }
         let found = ops::find()?;
+        // Once, however many sessions a command opens.
+        static NOTE: Once = Once::new();
         if found.is_none() {
-            eprintln!(
-                "note: no operator library was found, so the bodies of fused operators run (see `ibgraph ops path`)"
-            );
+            NOTE.call_once(|| {
+                eprintln!(
+                    "note: no operator library was found, so the bodies of fused operators run (see `ibgraph ops path`)"
+                );
+            });
         }
         Ok(found.into_iter().collect())
     }

@@ -79,7 +79,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let settings = args.settings.settings(&manifest, &data)?;
     let state = start(&args, &file, &host, &manifest)?;
     let validation = args.validate.open(&file, &host, &manifest, &args.engine)?;
-    let engine = args.engine.open_for_training(Some(file.directory()))?;
+    let engine = args.engine.open_for_training(host.model(), Some(file.directory()))?;
     let mut session = engine.load(host.bytes())?;
     let stop = super::interrupt::flag()?;
     let looped = Loop { args: &args, settings: &settings, data: &data, validation: &validation, stop };

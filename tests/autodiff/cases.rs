@@ -28,7 +28,8 @@ pub fn functions() -> Vec<Case> {
     let mut cases: Vec<Case> =
         [Abs, Exp, Identity, Neg, Relu, Sigmoid, Softplus, Tanh].into_iter().map(unary).collect();
     cases.extend([Log, Reciprocal, Sqrt].into_iter().map(|f| unary(f).positive()));
-    cases.extend([unary(Erf).in_f32(), unary(HardSwish).in_f32()]);
+    // Beyond the kinks at ±3 too.
+    cases.extend([unary(Erf).in_f32(), unary(HardSwish).in_f32().between(-5.0, 5.0)]);
     let f = F32::new;
     let activations = [
         ("HardSigmoid", Activation::HardSigmoid { alpha: f(0.3), beta: f(0.45) }, 18),
@@ -252,7 +253,10 @@ pub fn convolutions() -> Vec<Case> {
             window(&[3, 2], &[2, 1], &[1, 2], &[1, 1, 1, 0]),
             false,
         ),
+        convolution(&[2, 16, 4, 5], &[2, 16, 1, 1], 1, window(&[1, 1], &[2, 1], ones, &[0, 0, 0, 0]), false),
         convolution(&[2, 2, 7], &[3, 2, 3], 1, window(&[3], &[2], &[1], &[1, 1]), true),
+        convolution(&[2, 17, 5], &[2, 17, 3], 1, window(&[3], &[1], &[1], &[1, 0]), true),
+        convolution(&[2, 3, 6], &[3, 1, 3], 3, window(&[3], &[1], &[2], &[2, 2]), false),
     ]
 }
 

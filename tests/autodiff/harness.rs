@@ -57,8 +57,13 @@ impl Case {
         self
     }
 
-    pub fn positive(mut self) -> Self {
-        self.range = (0.5, 2.0);
+    pub fn positive(self) -> Self {
+        self.between(0.5, 2.0)
+    }
+
+    /// With values from this range.
+    pub fn between(mut self, low: f64, high: f64) -> Self {
+        self.range = (low, high);
         self
     }
 

@@ -53,6 +53,7 @@ def emit(run_ibgraph, tmp_path):
         assert done.returncode == 0, done.stderr.decode()
         return path
 
+    emit.directory = tmp_path
     return emit
 
 

@@ -1,112 +1,105 @@
-"""The CUDA source of every loss: NVRTC compiles it for two architectures, and its arithmetic is right on the host.
+"""The CUDA source of every loss, compiled by NVRTC for two architectures, through the library's own loader and cache.
 
-There is no GPU in these tests. The host's C++ compiler runs the kernels with a block of one thread.
+There is no GPU in these tests. `ci/nvrtc --every` sets IBGRAPH_TEST_EVERY, for every loss with every type and size.
 """
 
-import ctypes
+import os
 import pathlib
 import subprocess
 
-import numpy as np
-import onnx
 import pytest
-from conftest import required, vector
-from oracle import assert_close
+from conftest import required
+from cuda_source import source
 
-ARCHITECTURES = ["sm_80", "sm_90"]
-LOSSES = ["ib", "ib-focal", "cross-entropy", "focal", "ldam", "balanced-softmax"]
+ARCHITECTURES = ["80", "90"]
+LOSSES = ["ib", "ib-cb", "ib-focal", "cross-entropy", "class-balanced", "focal", "ldam", "ldam-drw"]
+LOSSES += ["balanced-softmax", "logit-adjusted"]
+TYPES = ["f32", "f64", "f16", "bf16"]
+# A warp, a block and a streamed block a row.
+CLASSES = [100, 5000, 100_000]
 OPTIONS = {
     "ib": ["--runtime-input=enabled,class_weights,alpha", "--ignore-index=-100"],
     "cross-entropy": ["--set=label_smoothing=0.1", "--reduction=none", "--outputs=loss,logits_grad,row_loss"],
     "ib-focal": ["--feature-input=norm", "--outputs=loss,logits_grad,features_grad,influence_weight"],
 }
-# The half types need instructions that the host has not.
-VECTORS = ["cross_entropy_cb", "ib_128x10x64", "ib_6x1000x512", "ib_focal_g05", "ib_margin_20", "ib_stopped"]
+EVERY = [(loss, dtype, classes) for loss in LOSSES for dtype in TYPES for classes in CLASSES]
+# Each loss, and each type with each size, about once.
+SOME = [case for k, case in enumerate(EVERY) if k % 11 == 0 or case[0] == "ib"]
 
 
 @pytest.fixture(scope="session")
-def nvrtc():
+def nvrtc() -> pathlib.Path:
     (library,) = pathlib.Path(required("IBGRAPH_TEST_NVRTC", "NVRTC's directory")).rglob("libnvrtc.so.12")
-    return ctypes.CDLL(str(library))
+    return library.parent
 
 
-def source(model, dtype="f32") -> str:
-    (node,) = onnx.load(model).graph.node
-    program = required("IBGRAPH_TEST_CUDA_SOURCE", "the built example cuda_source")
-    done = subprocess.run([program, dtype], input=node.attribute[0].s, capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.decode()
+def compiled(nvrtc, text: str, cache, *architectures) -> list[list[str]]:
+    """Per architecture: its name, the bytes of its code, their start, the milliseconds that it took."""
+    program = required("IBGRAPH_TEST_CUDA_COMPILE", "the built example cuda_compile")
+    command = [program, nvrtc, cache, *architectures]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=120)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
+    return [line.split() for line in done.stdout.decode().splitlines()]
 
 
-def compiled(nvrtc, text: str, architecture: str) -> bytes:
-    program = ctypes.c_void_p()
-    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"rows.cu", 0, None, None) == 0
-    option = (ctypes.c_char_p * 1)(f"--gpu-architecture={architecture}".encode())
-    status, size = nvrtc.nvrtcCompileProgram(program, 1, option), ctypes.c_size_t()
-    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetProgramLog(program, log)
-    assert status == 0, log.value.decode()
-    nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))
-    code = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetCUBIN(program, code)
-    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
-    return code.raw
+def emitted(emit, loss, dtype="f32", classes=10) -> str:
+    balanced = [f"--class-counts={write_counts(emit, classes)}"]
+    return source(emit(loss, *balanced, f"--dtype={dtype}", "--lowering=fused", *OPTIONS.get(loss, [])), dtype)
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f64", "f16", "bf16"])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_nvrtc_compiles_it(emit, nvrtc, loss, dtype):
-    counts = "--class-counts=" + ",".join(str(k) for k in range(10, 0, -1))
-    model = emit(loss, counts, f"--dtype={dtype}", "--lowering=fused", *OPTIONS.get(loss, []))
-    for architecture in ARCHITECTURES:
-        code = compiled(nvrtc, source(model, dtype), architecture)
-        assert code.startswith(b"\x7fELF") and b"rows" in code
+def write_counts(emit, classes):
+    path = emit.directory / "counts.csv"
+    path.write_text("\n".join(str(1 + k % 100) for k in range(classes)))
+    return path
+
+
+@pytest.mark.parametrize("loss, dtype, classes", EVERY if os.environ.get("IBGRAPH_TEST_EVERY") else SOME)
+def test_nvrtc_compiles_it(emit, nvrtc, loss, dtype, classes):
+    every = os.environ.get("IBGRAPH_TEST_EVERY")
+    one = ARCHITECTURES[EVERY.index((loss, dtype, classes)) % 2 :][:1]
+    for code in compiled(nvrtc, emitted(emit, loss, dtype, classes), "-", *(ARCHITECTURES if every else one)):
+        assert code[2] == "\\u{7f}ELF" and int(code[1]) > 10_000
+
+
+def test_a_device_that_nvrtc_does_not_know_gets_ptx_and_an_old_one_an_error(emit, nvrtc):
+    text = emitted(emit, "ib")
+    (code,) = compiled(nvrtc, text, "-", "999")
+    assert code[2].startswith("//")
+    with pytest.raises(RuntimeError, match="compute capability 3.5"):
+        compiled(nvrtc, text, "-", "35")
 
 
 def test_nvrtc_does_not_take_what_is_wrong(emit, nvrtc):
-    text = source(emit("ib", "--classes=3", "--lowering=fused")).replace("double s1 =", "double s0 =")
-    with pytest.raises(AssertionError, match="s0"):
-        compiled(nvrtc, text, "sm_80")
+    text = emitted(emit, "ib").replace("double s1 =", "double s0 =")
+    with pytest.raises(RuntimeError, match="s0"):
+        compiled(nvrtc, text, "-", "80")
 
 
-class Args(ctypes.Structure):
-    """`struct Args` of a loss with at most one parameter and one row entry."""
-
-    NAMES = ["logits", "labels", "features", "loss_grad", "class_weights", "logit_bias", "label_margin", "enabled"]
-    NAMES += ["parameter", "loss", "logits_grad", "features_grad", "row_loss", "entry", "work"]
-    _fields_ = [(name, ctypes.c_void_p) for name in NAMES] + [("n", ctypes.c_longlong), ("d", ctypes.c_longlong)]
+def test_without_nvrtc_the_error_says_what_to_install(emit, tmp_path):
+    with pytest.raises(RuntimeError, match="pip install nvidia-cuda-nvrtc"):
+        compiled(tmp_path, emitted(emit, "ib"), "-", "80")
 
 
-RUN = """
-extern "C" void run(Args a) {
-    batch(a);
-    for (blockIdx.x = 0; blockIdx.x < a.n; blockIdx.x++) rows(a);
-    total(a);
-}
-"""
+def test_compiled_code_is_kept_and_a_damaged_entry_is_made_again(emit, nvrtc, tmp_path):
+    text, cache = emitted(emit, "ib"), tmp_path / "kernels"
+    first = compiled(nvrtc, text, cache, "80", "90")
+    entries = sorted(cache.iterdir())
+    contents = [entry.read_bytes() for entry in entries]
+    assert len(entries) == 2
+    times = [entry.stat().st_mtime_ns for entry in entries]
+    assert [code[:3] for code in compiled(nvrtc, text, cache, "80", "90")] == [code[:3] for code in first]
+    assert [entry.stat().st_mtime_ns for entry in entries] == times
+    entries[0].write_bytes(contents[0][:-1])
+    entries[1].write_bytes(b"")
+    assert [code[:3] for code in compiled(nvrtc, text, cache, "80", "90")] == [code[:3] for code in first]
+    assert [entry.read_bytes() for entry in entries] == contents
+    # Another source has an entry of its own.
+    compiled(nvrtc, text + "\n", cache, "80")
+    assert len(list(cache.iterdir())) == 3
 
 
-@pytest.mark.parametrize("name", VECTORS)
-def test_its_arithmetic_is_right(emit, tmp_path, name):
-    case = vector(name)
-    model = emit(*case.arguments(tmp_path), "--lowering=fused")
-    shim = pathlib.Path(__file__).with_name("cuda_shim.h").read_text()
-    (tmp_path / "rows.cpp").write_text(shim + source(model) + RUN)
-    library = tmp_path / "rows.so"
-    subprocess.run(["c++", "-O1", "-shared", "-fPIC", "-o", library, tmp_path / "rows.cpp"], check=True, timeout=120)
-    graph = onnx.load(model).graph
-    tables = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-    inputs = {port.name: case.inputs[port.name] for port in graph.input} | tables
-    outputs = {o.name: np.full(case.outputs[o.name].shape, np.nan, np.float32) for o in graph.output}
-    outputs = {name: np.atleast_1d(value) for name, value in outputs.items()}
-    n = len(inputs["labels"])
-    held = {**inputs, **outputs, "work": np.full(2 + n, np.nan)}
-    held = {name: np.ascontiguousarray(value) for name, value in held.items()}
-    width = inputs["features"].shape[1] if "features" in inputs else 0
-    args = Args(**{name: value.ctypes.data for name, value in held.items()}, n=n, d=width)
-    run = ctypes.CDLL(str(library)).run
-    run.argtypes = [Args]
-    run(args)
-    for output in outputs:
-        assert_close(held[output].reshape(case.outputs[output].shape), case.outputs[output])
+def test_a_cache_that_cannot_be_written_is_no_error(emit, nvrtc, tmp_path):
+    (tmp_path / "file").write_text("no directory")
+    (code,) = compiled(nvrtc, emitted(emit, "ib"), tmp_path / "file" / "kernels", "80")
+    assert code[2] == "\\u{7f}ELF"

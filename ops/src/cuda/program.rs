@@ -11,20 +11,22 @@ pub(super) fn code(loss: &Descriptor, scalar: impl Fn(Input) -> &'static str) ->
         let one = |roots: &Roots| pick(roots).map_or("0.0".to_owned(), |step| format!("s{step}"));
         format!("(masked ? mask : on ? {} : {})", one(&loss.on), one(&loss.off))
     };
-    lines.push(format!("a.work[2 + row] = {};", root(|r| r.share)));
+    // An output that no one asked for has no place.
+    let mut put = |to: &str, value: String| lines.push(format!("if ({to}) {to}[row] = (MATRIX){value};"));
     if loss.reduction == Reduction::None && loss.has(Output::Loss) {
-        lines.push(format!("a.loss[row] = (MATRIX){};", root(|r| r.row_loss)));
+        put("a.loss", root(|r| r.row_loss));
     }
     if loss.has(Output::RowLoss) {
-        lines.push(format!("a.row_loss[row] = (MATRIX){};", root(|r| r.row_loss)));
+        put("a.row_loss", root(|r| r.row_loss));
     }
     let entries = loss.outputs.iter().filter_map(|output| match output {
         Output::Entry(step) => Some(*step),
         _ => None,
     });
     for (k, step) in entries.enumerate() {
-        lines.push(format!("a.entries[{k}][row] = (MATRIX)(masked ? mask : s{step});"));
+        put(&format!("a.entries[{k}]"), format!("(masked ? mask : s{step})"));
     }
+    lines.push(format!("out->share = {};", root(|r| r.share)));
     lines.push(format!("out->others = {};", root(|r| r.others)));
     let own = "-out->others".to_owned();
     let label = |roots: &Roots| roots.label.map_or(own.clone(), |step| format!("s{step}"));

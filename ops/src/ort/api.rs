@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use ort_sys::{OrtApi, OrtApiBase, OrtErrorCode, OrtStatusPtr};
 
-/// Version of the table that is asked for. It is also that of ONNX Runtime 1.17, the first that has all that is used
+/// Version of the table that is asked for. It is also that of ONNX Runtime 1.18, the first that has all that is used
 /// here. Asked for by number, not by `ort_sys::ORT_API_VERSION`, which other crates of a build can raise.
-pub(super) const API_VERSION: u32 = 17;
+pub(super) const API_VERSION: u32 = 18;
 
 static API: AtomicPtr<OrtApi> = AtomicPtr::new(ptr::null_mut());
 
@@ -31,7 +31,7 @@ pub(super) unsafe fn initialize(base: *const OrtApiBase) -> Result<(), Failure> 
     let found = if table.is_null() { oldest } else { table };
     API.store(found.cast_mut(), Ordering::Release);
     if table.is_null() {
-        return Err(Failure::from("the operator library of ibgraph needs ONNX Runtime 1.17 or newer"));
+        return Err(Failure::from("the operator library of ibgraph needs ONNX Runtime 1.18 or newer"));
     }
     Ok(())
 }

@@ -8,9 +8,10 @@ use half::{bf16, f16};
 use ort_sys::{ONNXTensorElementDataType as Kind, OrtKernelContext, OrtKernelInfo};
 
 use super::api::{Failure, api, check};
+use super::given::{Given, check_size, check_switch};
 use super::tensor::{OutputBuffer, Tensor, input};
 use crate::batch::{BatchError, Inputs, Labels, Outputs, Pool, Scalars, run};
-use crate::descriptor::{Descriptor, FeatureInput, Input, Output, Reduction, parse};
+use crate::descriptor::{Descriptor, Input, Output, Reduction, parse};
 use crate::element::Element;
 use crate::simd::Isa;
 
@@ -19,32 +20,41 @@ pub(super) struct Kernel {
     pub loss: Descriptor,
 }
 
+/// The loss of a node.
+///
+/// # Safety
+/// `info` is that of the node that is being made.
+pub(super) unsafe fn loss_of(info: *const OrtKernelInfo) -> Result<Descriptor, Failure> {
+    let name = c"loss".as_ptr();
+    let (mut size, mut inputs, mut outputs) = (0, 0, 0);
+    // SAFETY: the caller's promise; the first call asks for the size, which includes the final 0.
+    let text = unsafe {
+        check((api().KernelInfoGetAttribute_string)(info, name, std::ptr::null_mut(), &mut size))?;
+        let mut bytes = vec![0_u8; size];
+        check((api().KernelInfoGetAttribute_string)(info, name, bytes.as_mut_ptr().cast(), &mut size))?;
+        check((api().KernelInfo_GetInputCount)(info, &mut inputs))?;
+        check((api().KernelInfo_GetOutputCount)(info, &mut outputs))?;
+        bytes.truncate(size.saturating_sub(1));
+        String::from_utf8(bytes).map_err(|_| "the attribute `loss` is not text")?
+    };
+    let loss = parse(&text).map_err(|error| error.to_string())?;
+    if (inputs, outputs) != (loss.inputs.len(), loss.outputs.len()) {
+        return Err(format!(
+            "the node has {inputs} inputs and {outputs} outputs, but its loss has {} and {}",
+            loss.inputs.len(),
+            loss.outputs.len()
+        )
+        .into());
+    }
+    Ok(loss)
+}
+
 impl Kernel {
     /// # Safety
     /// `info` is that of the node that is being made.
     pub unsafe fn new(info: *const OrtKernelInfo) -> Result<Self, Failure> {
-        let name = c"loss".as_ptr();
-        let (mut size, mut inputs, mut outputs) = (0, 0, 0);
-        // SAFETY: the caller's promise; the first call asks for the size, which includes the final 0.
-        let text = unsafe {
-            check((api().KernelInfoGetAttribute_string)(info, name, std::ptr::null_mut(), &mut size))?;
-            let mut bytes = vec![0_u8; size];
-            check((api().KernelInfoGetAttribute_string)(info, name, bytes.as_mut_ptr().cast(), &mut size))?;
-            check((api().KernelInfo_GetInputCount)(info, &mut inputs))?;
-            check((api().KernelInfo_GetOutputCount)(info, &mut outputs))?;
-            bytes.truncate(size.saturating_sub(1));
-            String::from_utf8(bytes).map_err(|_| "the attribute `loss` is not text")?
-        };
-        let loss = parse(&text).map_err(|error| error.to_string())?;
-        if (inputs, outputs) != (loss.inputs.len(), loss.outputs.len()) {
-            return Err(format!(
-                "the node has {inputs} inputs and {outputs} outputs, but its loss has {} and {}",
-                loss.inputs.len(),
-                loss.outputs.len()
-            )
-            .into());
-        }
-        Ok(Self { loss })
+        // SAFETY: the caller's promise.
+        Ok(Self { loss: unsafe { loss_of(info)? } })
     }
 
     /// Runs once.
@@ -72,21 +82,7 @@ impl Kernel {
     }
 }
 
-/// The inputs of a call.
-struct Given<'a> {
-    loss: &'a Descriptor,
-    tensors: &'a [Tensor],
-}
-
 impl Given<'_> {
-    fn find(&self, input: Input) -> Option<&Tensor> {
-        self.loss.position(input).map(|index| &self.tensors[index])
-    }
-
-    fn tensor(&self, input: Input) -> Result<&Tensor, Failure> {
-        self.find(input).ok_or_else(|| format!("the input {input:?} is missing").into())
-    }
-
     /// # Safety
     /// `context` is that of the running call, and `T` the element type of the logits.
     unsafe fn run<T: Element + Default>(&self, context: *mut OrtKernelContext) -> Result<(), Failure>
@@ -94,15 +90,11 @@ impl Given<'_> {
         T::Matrix: Default,
     {
         let logits = self.tensor(Input::Logits)?;
-        let rows = self.rows(logits)?;
+        let rows = self.rows()?;
         let features = self.find(Input::Features);
-        if features.is_some_and(|f| f.kind != logits.kind) {
-            return Err("features are not of the type of the logits".into());
-        }
-        self.check_features(features, rows)?;
         // SAFETY: kinds were compared above, or are compared where the elements are taken.
         unsafe {
-            let (values, labels) = (logits.elements::<T>(), self.labels(rows)?);
+            let (values, labels) = (logits.elements::<T>(), self.labels()?);
             let feature_values = features.map_or(Cow::Borrowed(&[][..]), |f| f.elements::<T>());
             let tables = [Input::LossGrad, Input::ClassWeights, Input::LogitBias, Input::LabelMargin];
             let sizes = [rows, self.loss.classes, self.loss.classes, self.loss.classes];
@@ -131,32 +123,8 @@ impl Given<'_> {
         }
     }
 
-    fn rows(&self, logits: &Tensor) -> Result<usize, Failure> {
-        match logits.dims.as_slice() {
-            [n, c] if usize::try_from(*c) == Ok(self.loss.classes) => Ok(usize::try_from(*n).unwrap_or(0)),
-            dims => Err(format!("logits have the shape {dims:?}, not [N, {}]", self.loss.classes).into()),
-        }
-    }
-
-    fn check_features(&self, features: Option<&Tensor>, rows: usize) -> Result<(), Failure> {
-        let Some(features) = features else { return Ok(()) };
-        let n = i64::try_from(rows).unwrap_or(i64::MAX);
-        let (fits, want) = match (self.loss.features, features.dims.as_slice()) {
-            (FeatureInput::Raw, dims) => (matches!(dims, [m, _] if *m == n), "[N, D]"),
-            (FeatureInput::Norm, dims) => (dims == [n], "[N]"),
-            (FeatureInput::NormColumn, dims) => (dims == [n, 1], "[N, 1]"),
-        };
-        if fits {
-            return Ok(());
-        }
-        Err(format!("features have the shape {:?}, not {want} with N = {rows}", features.dims).into())
-    }
-
-    fn labels(&self, rows: usize) -> Result<LabelValues<'_>, Failure> {
+    fn labels(&self) -> Result<LabelValues<'_>, Failure> {
         let tensor = self.tensor(Input::Labels)?;
-        if tensor.dims != [i64::try_from(rows).unwrap_or(i64::MAX)] {
-            return Err(format!("labels have the shape {:?}, not [{rows}]", tensor.dims).into());
-        }
         // SAFETY: the element type is what was found.
         unsafe {
             match tensor.kind {
@@ -169,9 +137,7 @@ impl Given<'_> {
 
     fn enabled(&self) -> Result<bool, Failure> {
         let Some(tensor) = self.find(Input::Enabled) else { return Ok(true) };
-        if tensor.kind != Kind::ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL || tensor.len() != 1 {
-            return Err("the input enabled is not one bool".into());
-        }
+        check_switch(tensor)?;
         // SAFETY: a bool of ONNX Runtime is a byte.
         Ok(unsafe { tensor.elements::<u8>() }[0] != 0)
     }
@@ -211,9 +177,7 @@ impl ScalarValues<'_> {
 }
 
 fn scalar_values(tensor: &Tensor, input: Input, size: usize) -> Result<ScalarValues<'_>, Failure> {
-    if tensor.len() != size {
-        return Err(format!("the input {input:?} has the shape {:?}, not {size} values", tensor.dims).into());
-    }
+    check_size(tensor, input, size)?;
     // SAFETY: the element type is what was found.
     unsafe {
         match tensor.kind {

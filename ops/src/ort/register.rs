@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use ort_sys::{OrtApiBase, OrtCustomOp, OrtCustomOpDomain, OrtSessionOptions, OrtStatusPtr};
 
 use super::api::{Failure, api, check, guarded, initialize};
+use super::kernel::Kernel;
 use super::operator;
 
 /// The domain, made once and never freed: session options refer to it for as long as anyone uses them.
@@ -38,14 +39,22 @@ pub unsafe extern "system" fn RegisterCustomOps(
     })
 }
 
-/// Makes the domain with its operators.
+/// Makes the domain with its operators: one for each provider that has a kernel. Where ONNX Runtime lacks a provider, no
+/// node is given to it, so its kernel is never made; CUDA's libraries are looked for only then.
 unsafe fn domain() -> Result<*mut OrtCustomOpDomain, Failure> {
     let mut domain = std::ptr::null_mut();
-    let cpu: &'static OrtCustomOp = Box::leak(Box::new(operator::for_cpu()));
-    // SAFETY: a name that ends with 0; the operator is never freed.
+    let operators = [
+        operator::of::<Kernel>(),
+        #[cfg(any(target_os = "linux", windows))]
+        operator::of::<super::cuda::CudaKernel>(),
+    ];
+    // SAFETY: a name that ends with 0; the operators are never freed.
     unsafe {
         check((api().CreateCustomOpDomain)(c"ai.ibgraph".as_ptr(), &mut domain))?;
-        check((api().CustomOpDomain_Add)(domain, cpu))?;
+        for operator in operators {
+            let operator: &'static OrtCustomOp = Box::leak(Box::new(operator));
+            check((api().CustomOpDomain_Add)(domain, operator))?;
+        }
     }
     Ok(domain)
 }

@@ -40,6 +40,12 @@ impl Tensor {
         self.dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).product()
     }
 
+    /// Where the elements are, wherever that is.
+    #[cfg(any(target_os = "linux", windows))]
+    pub fn address(&self) -> usize {
+        self.data.addr()
+    }
+
     /// The elements; a copy where they are not aligned for their type.
     ///
     /// # Safety
@@ -56,6 +62,27 @@ impl Tensor {
         // SAFETY: as above, without asking for alignment.
         Cow::Owned((0..len).map(|k| unsafe { start.add(k).read_unaligned() }).collect())
     }
+}
+
+/// Makes the output at `index`: where its elements go; 0 where no one asked for it.
+///
+/// # Safety
+/// `context` is that of the running call.
+#[cfg(any(target_os = "linux", windows))]
+pub(super) unsafe fn output_address(
+    context: *mut OrtKernelContext,
+    index: usize,
+    dims: &[i64],
+) -> Result<usize, Failure> {
+    let (mut value, mut data) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: the caller's promise.
+    unsafe {
+        check((api().KernelContext_GetOutput)(context, index, dims.as_ptr(), dims.len(), &mut value))?;
+        if !value.is_null() {
+            check((api().GetTensorMutableData)(value, &mut data))?;
+        }
+    }
+    Ok(data.addr())
 }
 
 /// The input at `index`.

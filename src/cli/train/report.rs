@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::train::evaluate::Accuracy;
-use crate::train::fit::{Fit, Settings};
+use crate::train::fit::{Fit, Position, Settings};
 
 /// The course of a run.
 #[derive(Debug, Serialize)]
@@ -71,9 +71,11 @@ impl Report {
         struct Document<'a> {
             #[serde(flatten)]
             report: &'a Report,
+            /// Where the run ended: batches, updates (fewer, where steps were left out) and the loss scale.
+            position: &'a Position,
             losses: &'a [f32],
         }
-        let document = Document { report: self, losses: fit.losses() };
+        let document = Document { report: self, position: fit.position(), losses: fit.losses() };
         Ok(serde_json::to_string_pretty(&document).map_err(Failure::usage)? + "\n")
     }
 }

@@ -66,7 +66,7 @@ impl ValidateArgs {
             return Ok(Some(Validation { data, model: Model::Classifier(file), directory, logits }));
         }
         refuse_training_mode(step, host, manifest)?;
-        let session = engine.open_for_training(Some(step.directory()))?.load(host.bytes())?;
+        let session = engine.open_for_training(host.model(), Some(step.directory()))?.load(host.bytes())?;
         let model = Model::Step { session: RefCell::new(session), fixed: fixed(manifest) };
         Ok(Some(Validation { data, model, directory: step.directory(), logits }))
     }
@@ -81,7 +81,7 @@ impl Validation {
                     |name: &str| host.graph().initializer.iter().any(|t| t.name.as_deref() == Some(name));
                 let values = state.classifier_values(has).map_err(Failure::usage)?;
                 let bytes = replace(host.bytes(), &values).map_err(|error| file.failure(error))?;
-                let engine = engine.open_for_training(Some(self.directory.clone()))?;
+                let engine = engine.open_for_training(host.model(), Some(self.directory.clone()))?;
                 let mut session = engine.load(&bytes)?;
                 accuracy(session.as_mut(), &self.data, batch, &self.logits, &[], false)
             }

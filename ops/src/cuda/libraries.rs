@@ -1,0 +1,144 @@
+//! NVIDIA's libraries, found at run time: nothing of CUDA is linked, and a machine without a GPU has none of them.
+
+use std::path::{Path, PathBuf};
+
+use libloading::Library;
+
+use super::CudaError;
+
+/// The driver's library.
+pub const DRIVER: &str = if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so.1" };
+
+/// Releases of NVRTC that this library knows the interface of, newest first.
+const RELEASES: [u32; 2] = [13, 12];
+
+/// NVRTC's file of a release.
+fn nvrtc(release: u32) -> String {
+    if cfg!(windows) { format!("nvrtc64_{release}0_0.dll") } else { format!("libnvrtc.so.{release}") }
+}
+
+/// Opens the driver's library under `name`.
+///
+/// # Errors
+/// There is none.
+pub fn open_driver(name: &str) -> Result<Library, CudaError> {
+    // SAFETY: the initialisers of NVIDIA's driver have no conditions.
+    unsafe { Library::new(name) }.map_err(|error| {
+        CudaError(format!(
+            "the fused operator on CUDA needs the library {name} of NVIDIA's driver, and it does not load ({}); install \
+             the driver, or run on the CPU provider",
+            reason(&error)
+        ))
+    })
+}
+
+/// Opens NVRTC: of the driver's release if there is one, by the loader (which also finds one that the process has) or in
+/// `places`.
+///
+/// # Errors
+/// There is none.
+pub fn open_nvrtc(driver_release: u32, places: &[PathBuf]) -> Result<Library, CudaError> {
+    let mut releases = RELEASES;
+    // Code of a newer release may be too new for the driver; of an older one it is not.
+    releases.sort_by_key(|release| (*release > driver_release, driver_release.abs_diff(*release)));
+    let mut last = None;
+    for name in releases.map(nvrtc) {
+        let files = places.iter().map(|place| place.join(&name)).filter(|file| file.is_file());
+        for file in [PathBuf::from(&name)].into_iter().chain(files) {
+            // SAFETY: NVRTC's initialisers have no conditions.
+            match unsafe { Library::new(&file) } {
+                Ok(library) => return Ok(library),
+                Err(error) => last = Some(reason(&error)),
+            }
+        }
+    }
+    Err(CudaError(format!(
+        "the fused operator on CUDA is compiled by NVRTC, and neither {} nor {} loads ({}); install it with `pip install \
+         nvidia-cuda-nvrtc` (CUDA 13) or `pip install nvidia-cuda-nvrtc-cu12`, or with the CUDA toolkit, or run without \
+         the operator library",
+        nvrtc(releases[0]),
+        nvrtc(releases[1]),
+        last.unwrap_or_default()
+    )))
+}
+
+/// Directories that may have NVRTC, going by the files that the process has loaded: beside other libraries of CUDA, and
+/// in NVIDIA's packages of the Python environment that ONNX Runtime is of.
+pub fn places_of(loaded: &[PathBuf]) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    let mut add = |place: PathBuf| {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    };
+    for file in loaded {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if ["libcudart", "libcublas", "libcudnn"].iter().any(|start| name.starts_with(start))
+            && let Some(place) = file.parent()
+        {
+            add(place.to_owned());
+        }
+        for site in file.ancestors().filter(|place| is_site(place)) {
+            add(site.join("nvidia/cu13/lib"));
+            add(site.join("nvidia/cuda_nvrtc/lib"));
+        }
+    }
+    places
+}
+
+fn is_site(place: &Path) -> bool {
+    place.ends_with("site-packages") || place.ends_with("dist-packages")
+}
+
+/// Files that the process has mapped; none where the system has no list of them.
+pub fn loaded_files() -> Vec<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mut files: Vec<PathBuf> =
+        maps.lines().filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..]))).collect();
+    files.dedup();
+    files
+}
+
+/// What the loader says, which its error keeps as a source.
+fn reason(error: &libloading::Error) -> String {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    source.unwrap_or_else(|| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_driver_says_what_to_install() {
+        let error = open_driver("libcuda-that-is-not-there.so.1").unwrap_err().to_string();
+        assert!(error.contains("libcuda-that-is-not-there.so.1 of NVIDIA's driver"), "{error}");
+        assert!(error.contains("install the driver"), "{error}");
+        // The loader's own words, once.
+        assert_eq!(error.matches("that-is-not-there").count(), 2, "{error}");
+    }
+
+    #[test]
+    fn nvrtc_is_looked_for_where_the_process_has_its_libraries() {
+        let site = "/venv/lib/python3.11/site-packages";
+        let loaded = [
+            format!("{site}/onnxruntime/capi/libonnxruntime_providers_cuda.so"),
+            format!("{site}/numpy/core.so"),
+            "/usr/local/cuda/lib64/libcublas.so.13".to_owned(),
+        ];
+        let places = places_of(&loaded.map(PathBuf::from));
+        let expected = [
+            format!("{site}/nvidia/cu13/lib"),
+            format!("{site}/nvidia/cuda_nvrtc/lib"),
+            "/usr/local/cuda/lib64".to_owned(),
+        ];
+        assert_eq!(places, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_files_of_this_process_are_found() {
+        let own = std::env::current_exe().unwrap();
+        assert!(loaded_files().contains(&own), "{own:?}");
+    }
+}
