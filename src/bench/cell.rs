@@ -24,6 +24,8 @@ use crate::tensor::{DType, Tensor};
 /// Why the fused lowering cannot be measured.
 const NO_LIBRARY: &str = "there is no operator library; build it with `cargo build --release -p ibgraph-ops`, or name it \
                           with --operator-library";
+/// What a reader of the fused lowering's times must know without its kernels.
+const BODIES: &str = "the function's body, without the operator library's kernels";
 
 /// Why a cell has no result.
 #[derive(Debug)]
@@ -98,7 +100,8 @@ fn enter(
     match kind {
         ArmKind::Copy => copy_arm(cell, setup),
         ArmKind::Lowering { lowering, cuda_graph } => {
-            if lowering == Lowering::Fused && setup.operator_library.is_none() {
+            let bodies = lowering == Lowering::Fused && setup.fused_bodies;
+            if lowering == Lowering::Fused && setup.operator_library.is_none() && !bodies {
                 return Ok(Entrant::without_times(kind, Status::Absent, NO_LIBRARY.to_owned()));
             }
             let engine = engine(cell, setup, cuda_graph, None)?;
@@ -106,12 +109,16 @@ fn enter(
                 Lowering::Direct => expected.as_published(loss),
                 _ => expected.margin_form(loss, &engine.info()),
             };
-            Ok(match artifact::emit_as(loss, lowering, Versions::default()) {
+            let mut entrant = match artifact::emit_as(loss, lowering, Versions::default()) {
                 Ok(bytes) => graph_arm(kind, &bytes, &engine, &loss.interface().outputs, sets, |outputs| {
                     expected.check(outputs, allowed)
                 }),
                 Err(error) => Entrant::without_times(kind, Status::Failed, error.to_string()),
-            })
+            };
+            if bodies {
+                entrant.result.note = Some(BODIES.to_owned());
+            }
+            Ok(entrant)
         }
         // A plan gives these to cells of classifiers only.
         ArmKind::Graft(_) => {

@@ -27,6 +27,8 @@ pub struct Setup {
     pub library: PathBuf,
     /// The library of the fused operator, if there is one.
     pub operator_library: Option<PathBuf>,
+    /// Whether the bodies of fused files are measured in place of the operator library's kernels.
+    pub fused_bodies: bool,
     /// Revision of the working directory, for the record.
     pub git: Option<String>,
     /// The peers.
