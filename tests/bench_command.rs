@@ -105,6 +105,25 @@ fn a_plan_is_measured_and_every_report_is_written() {
 }
 
 #[test]
+fn without_an_operator_library_the_body_is_measured_and_told() {
+    let plan = PLAN.replace("lowerings: [portable]", "lowerings: [fused]");
+    let place = Place::with(&[("plan.yaml", &plan)]);
+    // A program on its own: libraries are looked for beside it.
+    let program = place.path("ibgraph");
+    std::fs::copy(assert_cmd::cargo::cargo_bin("ibgraph"), &program).unwrap();
+    let mut alone = std::process::Command::new(program);
+    alone.args(["bench", "plan.yaml", "-o", "out"]).current_dir(place.0.path());
+    alone.env("ORT_DYLIB_PATH", onnx_runtime()).env_remove("IBGRAPH_PEER_PYTHON").env_remove("IBGRAPH_OPS");
+    assert!(alone.output().unwrap().status.success());
+    for cell in json(&place.path("out/results.json"))["cells"].as_array().unwrap() {
+        let fused = cell["arms"].as_array().unwrap().iter().find(|arm| arm["arm"] == "fused").unwrap();
+        assert_eq!(fused["status"], "measured");
+        let note = fused["note"].as_str().unwrap();
+        assert!(note.contains("there is no operator library") && note.contains("cargo build"), "{note}");
+    }
+}
+
+#[test]
 fn without_fused_kernels_the_body_is_measured_and_told() {
     let plan = PLAN.replace("lowerings: [portable]", "lowerings: [fused]");
     let place = Place::with(&[("plan.yaml", &plan)]);

@@ -25,9 +25,9 @@ const MEMORY_SHARE: f64 = 0.8;
 pub struct Setup {
     /// The ONNX Runtime library.
     pub library: PathBuf,
-    /// The library of the fused operator, if there is one.
+    /// The library of the fused operator; without it the bodies of fused files are measured.
     pub operator_library: Option<PathBuf>,
-    /// Whether the bodies of fused files are measured in place of the operator library's kernels.
+    /// Whether the library was left out on purpose.
     pub fused_bodies: bool,
     /// Revision of the working directory, for the record.
     pub git: Option<String>,
