@@ -105,6 +105,22 @@ fn a_plan_is_measured_and_every_report_is_written() {
 }
 
 #[test]
+fn without_fused_kernels_the_body_is_measured_and_told() {
+    let plan = PLAN.replace("lowerings: [portable]", "lowerings: [fused]");
+    let place = Place::with(&[("plan.yaml", &plan)]);
+    place.ends("bench plan.yaml -o out --no-fused-kernels", 0);
+    for cell in json(&place.path("out/results.json"))["cells"].as_array().unwrap() {
+        let fused = cell["arms"].as_array().unwrap().iter().find(|arm| arm["arm"] == "fused").unwrap();
+        assert_eq!(fused["status"], "measured");
+        assert!(fused["note"].as_str().unwrap().starts_with("the function's body"), "{fused}");
+        // The kernel would be one.
+        assert!(fused["model"]["kernels"].as_u64().unwrap() > 5, "{fused}");
+    }
+    let text = place.ends("bench plan.yaml --no-fused-kernels --operator-library x.so", 2);
+    assert!(text.contains("cannot be used with"), "{text}");
+}
+
+#[test]
 fn a_run_that_ended_early_goes_on_where_it_was() {
     let place = Place::with(&[("plan.yaml", PLAN)]);
     place.ends("bench plan.yaml -o out", 0);

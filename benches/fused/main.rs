@@ -1,8 +1,8 @@
 //! The fused operator against a copy of the same tensors, an ONNX Runtime run of `Identity`, and the portable lowering.
 //!
 //! `ORT_DYLIB_PATH=… cargo bench --bench fused` prints, for each shape, the median time of a run of each and the ratios
-//! to the fused operator's. Runs are interleaved, so that what else the machine does falls on all; only ratios mean
-//! something. Two threads each.
+//! to the fused operator's. Arms take turns in blocks of runs, so that what else the machine does falls on all; only
+//! ratios mean something. Two threads each.
 
 #![allow(
     clippy::unwrap_used,
@@ -38,13 +38,23 @@ const SHAPES: [(usize, usize, usize); 8] = [
     (1024, 100, 512),
 ];
 const TIME: Duration = Duration::from_secs(4);
+/// Longer than the threads of ONNX Runtime spin for work before they sleep.
+const PAUSE: Duration = Duration::from_millis(6);
+/// Of an arm before the next has its turn.
+const BLOCK: Duration = Duration::from_millis(20);
+/// Runs at the start of a block that are not counted.
+const WAKING: usize = 3;
 const OUTPUTS: [&str; 3] = ["loss", "logits_grad", "features_grad"];
 
 fn main() {
     let engine = engine(Vec::new());
     let kernels = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let with_kernels = self::engine(vec![kernels.join(format!("{DLL_PREFIX}ibgraph_ops{DLL_SUFFIX}"))]);
-    println!("{} {}, 2 threads; median of interleaved runs", engine.info().name, engine.info().version);
+    println!(
+        "{} {}, 2 threads; median over blocks of runs, arms in turn",
+        engine.info().name,
+        engine.info().version
+    );
     println!(
         "{:>20}  {:>11}  {:>10}  {:>14}  {:>14}",
         "(N, C, D)", "fused", "over copy", "over Identity", "portable/fused"
@@ -124,21 +134,36 @@ fn assert_same_loss(runs: &mut [Box<dyn BoundRun + '_>]) {
     assert!((losses[0] / losses[1] - 1.0).abs() < 1e-6, "fused {} and portable {}", losses[0], losses[1]);
 }
 
+/// Medians of the arms in microseconds. Arms take turns in blocks; before each the threads that the arm before left
+/// spinning go to sleep, and its first runs, which wake its own, are not counted.
 fn interleaved(runs: &mut [Box<dyn BoundRun + '_>; 3], copier: &mut Copier) -> [f64; 4] {
     let mut samples: [Vec<f64>; 4] = Default::default();
+    let mut lengths = [WAKING + 3; 4];
     let start = Instant::now();
     while start.elapsed() < TIME || samples[0].len() < 10 {
-        let timed = |work: &mut dyn FnMut()| {
-            let start = Instant::now();
-            work();
-            start.elapsed().as_secs_f64() * 1e6
-        };
-        for (run, samples) in runs.iter_mut().zip(&mut samples) {
-            samples.push(timed(&mut || run.run().unwrap()));
+        for arm in 0..4 {
+            std::thread::sleep(PAUSE);
+            let times = match runs.get_mut(arm) {
+                Some(run) => timed(run.as_mut(), lengths[arm]),
+                None => copier.block(lengths[arm]),
+            };
+            let counted = &times[WAKING..];
+            let runs = BLOCK.as_secs_f64() / median(counted.to_vec());
+            lengths[arm] = WAKING + (runs as usize).clamp(3, 200);
+            samples[arm].extend_from_slice(counted);
         }
-        samples[3].push(timed(&mut || copier.copy()));
     }
-    samples.map(median)
+    samples.map(|samples| 1e6 * median(samples))
+}
+
+/// Seconds of each of `count` runs.
+fn timed(run: &mut dyn BoundRun, count: usize) -> Vec<f64> {
+    let one = |_| {
+        let start = Instant::now();
+        run.run().unwrap();
+        start.elapsed().as_secs_f64()
+    };
+    (0..count).map(one).collect()
 }
 
 fn median(mut samples: Vec<f64>) -> f64 {

@@ -116,7 +116,7 @@ def flatten(a):
 
 def gather(a):
     axis = a.get("axis", 0)
-    return lambda x, at: x.select(axis, int(at)) if at.dim() == 0 else x.index_select(axis, at)
+    return lambda x, at: x.select(axis, int(at)) if at.dim() == 0 else x.index_select(axis, at.to(x.device))
 
 
 def slice_(x, starts, ends, axes=None, steps=None):
@@ -234,7 +234,7 @@ class Classifier(torch.nn.Module):
                 else:
                     rest.append(step)
                 values.update(zip(step.outputs, results))
-        self.known, self.rest = {**self.fixed, **known}, rest
+        self.known, self.rest = {**self.fixed, **{n: at_hand(t, x.device) for n, t in known.items()}}, rest
         return self
 
     def forward(self, x):
@@ -248,6 +248,13 @@ class Classifier(torch.nn.Module):
             else:
                 values.update(zip(step.outputs, as_tuple(result)))
         return [values[name] for name in self.outputs]
+
+
+def at_hand(tensor, device):
+    """A computed constant where it can be used: PyTorch takes a number of the host on any device, but no vector."""
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor.reshape(()) if tensor.numel() == 1 else tensor.to(device)
 
 
 def as_tuple(result):

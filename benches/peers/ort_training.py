@@ -1,4 +1,5 @@
-"""ONNX Runtime Training as a peer of `ibgraph bench`: training steps of classifiers that carry a loss."""
+"""ONNX Runtime Training as a peer of `ibgraph bench`: a loss as a graph, which it differentiates, and training steps of
+classifiers that carry one."""
 
 import os
 import sys
@@ -17,7 +18,8 @@ from onnx import helper, numpy_helper
 from onnxruntime import OrtValue
 from onnxruntime.training import artifacts, onnxblock
 from onnxruntime.training.api import CheckpointState, Module, Optimizer
-from protocol import serve, step_batches
+from onnxruntime.capi._pybind_state import GradientGraphBuilder
+from protocol import Batches, serve, step_batches
 
 onnxruntime.set_default_logger_severity(4)
 
@@ -136,12 +138,56 @@ class Step:
         pass
 
 
+class Loss:
+    """A loss by itself: the gradient graph that the training builds of it, and its sets of inputs and outputs."""
+
+    def __init__(self, request):
+        if request["dtype"] != "f32":
+            raise ValueError(f"losses for it are float32, not {request['dtype']}")
+        model = onnx.load(request["model"])
+        wanted = [port.name for port in model.graph.input if port.name != "labels"]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = request["threads"]
+        builder = GradientGraphBuilder(model.SerializeToString(), {"loss"}, set(wanted), "loss", options)
+        builder.build()
+        self.session = onnxruntime.InferenceSession(builder.get_model(), options, providers=["CPUExecutionProvider"])
+        self.outputs = ["loss", *(f"{name}_grad" for name in wanted)]
+        batches, self.sets = Batches(request["file"]), []
+        n, c, d = request["rows"], request["classes"], request["features"]
+        for _ in range(request["sets"]):
+            inputs = {"logits": batches.take([n, c], np.float32), "labels": batches.take([n], np.int64)}
+            if request["uses_features"]:
+                inputs["features"] = batches.take([n, d], np.float32)
+            self.sets.append(self.bound(inputs))
+
+    def bound(self, inputs):
+        """A binding, and the values that it reads and writes."""
+        values = {name: OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
+        shapes = {"loss": (), **{f"{name}_grad": array.shape for name, array in inputs.items()}}
+        places = {name: OrtValue.ortvalue_from_shape_and_type(shapes[name], np.float32) for name in self.outputs}
+        binding = self.session.io_binding()
+        for name, value in values.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, place in places.items():
+            binding.bind_ortvalue_output(name, place)
+        return binding, values, places
+
+    def step(self, index):
+        self.session.run_with_iobinding(self.sets[index][0])
+
+    def compute(self):
+        self.step(0)
+        return {name: place.numpy() for name, place in self.sets[0][2].items()}
+
+    def wait(self):
+        pass
+
+
 def load(request):
-    if not request.get("step"):
-        raise ValueError("only training steps")
-    return Step(request)
+    return Step(request) if request.get("step") else Loss(request)
 
 
 if __name__ == "__main__":
     name = f"ONNX Runtime Training {onnxruntime.__version__}"
-    serve({"name": name, "losses": ["ib"], "providers": ["cpu"]}, load)
+    # Whatever the loss is, it comes as a graph.
+    serve({"name": name, "losses": None, "providers": ["cpu"]}, load)

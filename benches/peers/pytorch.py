@@ -1,7 +1,7 @@
 """PyTorch as a peer of `ibgraph bench`: published losses forward and backward, and training steps of classifiers."""
 
 import torch
-from losses import LOSSES
+from losses import LOSSES, loss
 from protocol import Batches, serve, step_batches
 
 DTYPES = {"f32": torch.float32, "f64": torch.float64, "f16": torch.float16, "bf16": torch.bfloat16}
@@ -33,8 +33,7 @@ class Loss:
             logits, labels = take([n, c], dtype).requires_grad_(), take([n], torch.int64)
             features = take([n, d], dtype).requires_grad_() if self.uses_features else None
             self.sets.append((logits, labels, features))
-        weights = torch.linspace(0.5, 1.5, c, dtype=torch.float64).to(dtype).to(self.device)
-        self.loss = compiled(LOSSES[request["loss"]](weights), request)
+        self.loss = compiled(loss(request, dtype, self.device), request)
 
     def step(self, index):
         logits, labels, features = self.sets[index]
@@ -65,10 +64,7 @@ class Step:
         reference, sets = step_batches(request)
         place = lambda pair: tuple(torch.from_numpy(array).to(self.device) for array in pair)
         self.reference, self.sets = place(reference), [place(pair) for pair in sets]
-        self.weights = None
-        if step["weights"] is not None:
-            self.weights = torch.tensor(step["weights"], dtype=torch.float32, device=self.device)
-        self.loss = LOSSES[request["loss"]](self.weights)
+        self.loss = loss(request, torch.float32, self.device)
         self.optimizer = lambda: optimizer(step["recipe"], self.model.parameters())
         self.request = request
 

@@ -22,7 +22,7 @@ use crate::descriptor::{Descriptor, Reduction};
 use crate::element::Element;
 use crate::evaluate::ROWS;
 use crate::math::Real;
-use crate::simd::{Isa, Job};
+use crate::simd::{Isa, Job, Level, fence};
 use block::Block;
 use measure::Scratch;
 use work::Work;
@@ -106,7 +106,7 @@ struct RowTask<'a, 'w, T: Element> {
 
 impl<T: Element> Job for RowTask<'_, '_, T> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<L: Level>(self) {
         let mut block = Block::new(self.work, self.block);
         let mut scratch = Scratch::default();
         let mut first = self.rows.start;
@@ -115,14 +115,17 @@ impl<T: Element> Job for RowTask<'_, '_, T> {
             let count = rows.len() * self.work.parts();
             for index in 0..count {
                 // SAFETY: this thread alone has the block, and no other task has these rows.
-                unsafe { self.work.measure::<FMA>(&block, rows.start, index, &mut scratch) };
+                unsafe { self.work.measure::<L>(&block, rows.start, index, &mut scratch) };
             }
-            block.evaluate::<FMA, T>(self.work, rows.clone());
+            block.evaluate::<L, T>(self.work, rows.clone());
             for index in 0..count {
                 // SAFETY: as above.
-                unsafe { self.work.finish(&block, rows.start, index, &mut scratch) };
+                unsafe { self.work.finish::<L>(&block, rows.start, index, &mut scratch) };
             }
             first = rows.end;
+        }
+        if self.work.away {
+            fence();
         }
     }
 }
@@ -151,15 +154,18 @@ struct PartTask<'a, 'w, T: Element> {
 
 impl<T: Element> Job for PartTask<'_, '_, T> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<L: Level>(self) {
         let mut scratch = Scratch::default();
         // SAFETY: no two tasks of a round have the same part of the same row.
         unsafe {
             if self.finish {
-                self.work.finish(self.block, 0, self.index, &mut scratch);
+                self.work.finish::<L>(self.block, 0, self.index, &mut scratch);
             } else {
-                self.work.measure::<FMA>(self.block, 0, self.index, &mut scratch);
+                self.work.measure::<L>(self.block, 0, self.index, &mut scratch);
             }
+        }
+        if self.finish && self.work.away {
+            fence();
         }
     }
 }
@@ -171,7 +177,7 @@ struct EvaluateTask<'a, 'w, T: Element> {
 
 impl<T: Element> Job for EvaluateTask<'_, '_, T> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.block.evaluate::<FMA, T>(self.work, 0..self.work.inputs.rows);
+    fn run<L: Level>(self) {
+        self.block.evaluate::<L, T>(self.work, 0..self.work.inputs.rows);
     }
 }

@@ -1,7 +1,7 @@
 //! The row program, run for [`ROWS`] rows at once in float64.
 
 use crate::descriptor::{Binary, Descriptor, Read, Step, Unary};
-use crate::math::{Real, ln, ln_1p};
+use crate::math::{exp_below, ln, ln_1p};
 
 /// Rows that a program runs for at once: two AVX-512 registers of f64.
 pub const ROWS: usize = 16;
@@ -59,7 +59,7 @@ impl Margin {
         let mut margin = Self { u: [0.0; ROWS], nll: [0.0; ROWS], p: [0.0; ROWS], q: [0.0; ROWS] };
         for k in 0..ROWS {
             let u = quantities.lead[k] + ln::<FMA>(quantities.total[k]);
-            let e = (0.0 - u.abs()).exp_below::<FMA>();
+            let e = exp_below::<f64, FMA>(0.0 - u.abs());
             let (small, large) = (e / (1.0 + e), 1.0 / (1.0 + e));
             let above = if u > 0.0 { u } else { 0.0 };
             let nll = above + ln_1p::<FMA>(e);

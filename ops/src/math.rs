@@ -1,4 +1,6 @@
-//! Exponential and logarithm in a form that the compiler makes vectors of: no branches, no tables.
+//! Exponential and logarithm without branches and tables.
+
+use crate::simd::{Array, Level, Vector};
 
 /// Elements of a matrix in arithmetic: f32 or f64.
 pub trait Real:
@@ -21,8 +23,14 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// Without its sign.
     fn magnitude(self) -> Self;
+    /// self · b + c, rounded once.
+    fn fused(self, b: Self, c: Self) -> Self;
+    /// The lowest bits as the exponent of a power of two.
+    fn low_bits_as_exponent(self) -> Self;
     /// e^x for x ≤ 0, -∞ and NaN; 0 where the result would be subnormal. Relative error below 2 roundings.
-    fn exp_below<const FMA: bool>(self) -> Self;
+    fn exp_below<V: Vector<Element = Self>>(x: V) -> V;
+    /// The vectors of a level.
+    type Vector<L: Level>: Vector<Element = Self>;
 }
 
 /// a · b + c, rounded once where that is one instruction
@@ -51,30 +59,38 @@ impl Real for f32 {
         self.abs()
     }
 
-    /// e^x = 2^n · e^r with n = round(x / ln 2) and |r| ≤ ln(2)/2; ln 2 is taken off in two parts, the first of which has
-    /// zeros where n·it would round. e^r = 1 + r + r²·P(r), where P interpolates at the Chebyshev nodes: 1.1e-8.
     #[inline(always)]
-    fn exp_below<const FMA: bool>(self) -> Self {
-        // 1.5 · 2^23: adding it leaves the nearest integer in the low bits.
-        const ROUND: f32 = 12_582_912.0;
+    fn fused(self, b: Self, c: Self) -> Self {
+        self.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn low_bits_as_exponent(self) -> Self {
+        f32::from_bits(self.to_bits() << 23)
+    }
+
+    type Vector<L: Level> = L::F32;
+
+    /// e^x = 2^n · e^r with n = round(x / ln 2) and |r| ≤ ln(2)/2; ln 2 is taken off in two parts, the first of which has
+    /// zeros where n·it would round. e^r = 1 + r·P(r), where P is the minimax polynomial with the coefficients rounded
+    /// to f32: 9.4e-8.
+    #[inline(always)]
+    fn exp_below<V: Vector<Element = f32>>(x: V) -> V {
+        // 1.5 · 2^23 + 127: adding it leaves the nearest integer, as an exponent, in the low bits.
+        const ROUND: f32 = 12_583_039.0;
         const LN_2_HIGH: f32 = 355.0 / 512.0;
         const LN_2_LOW: f32 = -2.121_944_4e-4;
-        const P: [f32; 5] = [0.5, 0.166_665_76, 0.041_666_467, 0.008_363_182, 0.001_393_365_2];
-        const SMALLEST: f32 = -87.33;
-        // This order of the comparison keeps NaN.
-        let x = if self < SMALLEST { SMALLEST } else { self };
-        let shifted = fma!(x, std::f32::consts::LOG2_E, ROUND);
-        let n = shifted - ROUND;
-        let r = fma!(n, -LN_2_HIGH, x);
-        let r = fma!(n, -LN_2_LOW, r);
-        let mut p = P[4];
-        p = fma!(p, r, P[3]);
-        p = fma!(p, r, P[2]);
-        p = fma!(p, r, P[1]);
-        p = fma!(p, r, P[0]);
-        let e = fma!(p, r * r, r) + 1.0;
-        let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-        if self < SMALLEST { 0.0 } else { e * power }
+        const P: [f32; 4] = [0.041_898_16, 0.166_676_39, 0.499_991_48, 0.999_999_7];
+        let shifted = x.mul_add(V::splat(std::f32::consts::LOG2_E), V::splat(ROUND));
+        let n = shifted.sub(V::splat(ROUND));
+        let r = n.mul_add(V::splat(-LN_2_HIGH), x);
+        let r = n.mul_add(V::splat(-LN_2_LOW), r);
+        let mut p = V::splat(0.008_290_272);
+        for coefficient in P {
+            p = p.mul_add(r, V::splat(coefficient));
+        }
+        let e = p.mul_add(r, V::splat(1.0)).mul(shifted.low_bits_as_exponent());
+        e.zero_below(x, V::splat(-87.33))
     }
 }
 
@@ -97,16 +113,24 @@ impl Real for f64 {
         self.abs()
     }
 
+    #[inline(always)]
+    fn fused(self, b: Self, c: Self) -> Self {
+        self.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn low_bits_as_exponent(self) -> Self {
+        f64::from_bits(self.to_bits() << 52)
+    }
+
+    type Vector<L: Level> = L::F64;
+
     /// As for f32, with the series Σ r^k / k! to k = 13, whose remainder is below 5e-18.
     #[inline(always)]
-    fn exp_below<const FMA: bool>(self) -> Self {
-        // 1.5 · 2^52
-        const ROUND: f64 = 6_755_399_441_055_744.0;
-        // ln 2 to 33 bits, and the rest.
-        const LN_2_HIGH: f64 = f64::from_bits(0x3FE6_2E42_FEE0_0000);
-        const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-        const INVERSE_FACTORIALS: [f64; 10] = [
-            1.0 / 6_227_020_800.0,
+    fn exp_below<V: Vector<Element = f64>>(x: V) -> V {
+        // 1.5 · 2^52 + 1023
+        const ROUND: f64 = 6_755_399_441_056_767.0;
+        const INVERSE_FACTORIALS: [f64; 11] = [
             1.0 / 479_001_600.0,
             1.0 / 39_916_800.0,
             1.0 / 3_628_800.0,
@@ -116,23 +140,31 @@ impl Real for f64 {
             1.0 / 720.0,
             1.0 / 120.0,
             1.0 / 24.0,
+            1.0 / 6.0,
+            0.5,
         ];
-        const SMALLEST: f64 = -708.39;
-        let x = if self < SMALLEST { SMALLEST } else { self };
-        let shifted = fma!(x, std::f64::consts::LOG2_E, ROUND);
-        let n = shifted - ROUND;
-        let r = fma!(n, -LN_2_HIGH, x);
-        let r = fma!(n, -LN_2_LOW, r);
-        let mut p = INVERSE_FACTORIALS[0];
-        for coefficient in &INVERSE_FACTORIALS[1..] {
-            p = fma!(p, r, *coefficient);
+        let shifted = x.mul_add(V::splat(std::f64::consts::LOG2_E), V::splat(ROUND));
+        let n = shifted.sub(V::splat(ROUND));
+        let r = n.mul_add(V::splat(-LN_2_HIGH), x);
+        let r = n.mul_add(V::splat(-LN_2_LOW), r);
+        let mut p = V::splat(1.0 / 6_227_020_800.0);
+        for coefficient in INVERSE_FACTORIALS {
+            p = p.mul_add(r, V::splat(coefficient));
         }
-        p = fma!(p, r, 1.0 / 6.0);
-        p = fma!(p, r, 0.5);
-        let e = fma!(p, r * r, r) + 1.0;
-        let power = f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52));
-        if self < SMALLEST { 0.0 } else { e * power }
+        let e = p.mul_add(r.mul(r), r).add(V::splat(1.0)).mul(shifted.low_bits_as_exponent());
+        e.zero_below(x, V::splat(-708.39))
     }
+}
+
+/// ln 2 to 33 bits.
+const LN_2_HIGH: f64 = f64::from_bits(0x3FE6_2E42_FEE0_0000);
+/// ln 2 without [`LN_2_HIGH`]
+const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+
+/// e^x, as [`Real::exp_below`], in a form that the compiler makes vectors of.
+#[inline(always)]
+pub fn exp_below<M: Real, const FMA: bool>(x: M) -> M {
+    M::exp_below(Array::<M, 1, FMA>([x])).0[0]
 }
 
 /// ln x for every x: NaN below 0, -∞ at 0.
@@ -141,8 +173,6 @@ impl Real for f64 {
 /// R = 2·(s²/3 + s⁴/5 + …); s² < 0.03, and ten terms leave 1e-17.
 #[inline(always)]
 pub fn ln<const FMA: bool>(x: f64) -> f64 {
-    const LN_2_HIGH: f64 = f64::from_bits(0x3FE6_2E42_FEE0_0000);
-    const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     const SUBNORMAL: f64 = 18_014_398_509_481_984.0; // 2^54
     const TWO_52: f64 = 4_503_599_627_370_496.0;
     let small = x < f64::MIN_POSITIVE;
@@ -189,12 +219,12 @@ mod tests {
     fn exp_is_good_to_two_roundings() {
         for x in points(-87.3, 0.0) {
             let (x32, want) = (x as f32, f64::from(x as f32).exp());
-            for got in [x32.exp_below::<false>(), Real::exp_below::<true>(x32)] {
+            for got in [exp_below::<f32, false>(x32), exp_below::<f32, true>(x32)] {
                 assert!((f64::from(got) / want - 1.0).abs() < 2.0 * f64::from(f32::EPSILON), "{x32} {got}");
             }
         }
         for x in points(-708.0, 0.0) {
-            for got in [Real::exp_below::<false>(x), Real::exp_below::<true>(x)] {
+            for got in [exp_below::<f64, false>(x), exp_below::<f64, true>(x)] {
                 assert!((got / x.exp() - 1.0).abs() < 2.0 * f64::EPSILON, "{x} {got}");
             }
         }
@@ -203,13 +233,13 @@ mod tests {
     #[test]
     fn exp_at_the_ends() {
         for x in [f32::NEG_INFINITY, -1e30, -88.0] {
-            assert_eq!(Real::exp_below::<false>(x), 0.0);
+            assert_eq!(exp_below::<_, false>(x), 0.0);
         }
-        assert_eq!(Real::exp_below::<false>(0.0_f32), 1.0);
-        assert!(Real::exp_below::<false>(f32::NAN).is_nan());
-        assert_eq!(Real::exp_below::<false>(f64::NEG_INFINITY), 0.0);
-        assert_eq!(Real::exp_below::<false>(0.0_f64), 1.0);
-        assert!(Real::exp_below::<false>(f64::NAN).is_nan());
+        assert_eq!(exp_below::<_, false>(0.0_f32), 1.0);
+        assert!(exp_below::<_, false>(f32::NAN).is_nan());
+        assert_eq!(exp_below::<_, false>(f64::NEG_INFINITY), 0.0);
+        assert_eq!(exp_below::<_, false>(0.0_f64), 1.0);
+        assert!(exp_below::<_, false>(f64::NAN).is_nan());
     }
 
     #[test]

@@ -1,161 +1,262 @@
 //! Passes over a part of a row.
 //!
-//! Each works on arrays of `LANES` elements, which the compiler keeps in vector registers. Sums are added up in lanes
-//! over at most `GROUP` arrays, and from there in float64, so that long rows lose no digits.
+//! A part is given in [`Pieces`]: what is before the label and what is after it, since most passes leave the label out. Sums
+//! are added up in vectors over at most [`GROUP`] terms, and from there in float64, so that long rows lose no digits.
 
 use crate::math::Real;
+use crate::simd::{Level, Vector};
 
-/// Elements that are worked on together: an AVX-512 register of f32.
-const LANES: usize = 16;
-/// Arrays that are added up in the element type, on two accumulators or one: 64 terms err by about 64^½ · 2^-25, 2.4e-7.
+/// A part of a row without its label.
+pub type Pieces<'a, M> = [&'a [M]; 2];
+
+/// Terms that are added up in the element type: 64 of them err by about 64^½ · 2^-25, 2.4e-7.
 const GROUP: usize = 64;
+/// Vectors that are worked on side by side, so that one addition need not wait for the last.
+const SIDE: usize = 4;
 
-/// `rest` at the front of an array of `fill`.
-#[inline(always)]
-fn padded<M: Real>(rest: &[M], fill: M) -> [M; LANES] {
-    let mut array = [fill; LANES];
-    array[..rest.len()].copy_from_slice(rest);
-    array
+/// A function of every element. A type instead of a closure, which would not be compiled for the instruction set.
+trait Function<V>: Copy {
+    /// The result for a vector.
+    fn of(self, x: V) -> V;
 }
+
+/// |x|
+#[derive(Clone, Copy)]
+struct Magnitude;
+/// x - self
+#[derive(Clone, Copy)]
+struct Above<V>(V);
+/// e^(x - self)
+#[derive(Clone, Copy)]
+struct ExpAbove<V>(V);
+/// x · factor + shift
+#[derive(Clone, Copy)]
+struct Line<V>(V, V);
+/// sign(x) · self; anything for NaN.
+#[derive(Clone, Copy)]
+struct SignTimes<V>(V);
+/// (x - self.0) · self.1
+#[derive(Clone, Copy)]
+struct Scaled<V>(V, V);
+/// `above` for x > 0, `below` for x < 0, else x + `nothing`.
+#[derive(Clone, Copy)]
+struct Sign<V> {
+    zero: V,
+    above: V,
+    below: V,
+    nothing: V,
+}
+
+macro_rules! function {
+    ($name:ty, $self:ident, $x:ident, $of:expr) => {
+        impl<V: Vector> Function<V> for $name {
+            #[inline(always)]
+            fn of($self, $x: V) -> V {
+                $of
+            }
+        }
+    };
+}
+
+function!(Magnitude, self, x, x.magnitude());
+function!(Above<V>, self, x, x.sub(self.0));
+function!(ExpAbove<V>, self, x, V::Element::exp_below(x.sub(self.0)));
+function!(Line<V>, self, x, x.mul_add(self.0, self.1));
+function!(Scaled<V>, self, x, x.sub(self.0).mul(self.1));
+function!(SignTimes<V>, self, x, self.0.times_sign_of(x));
+function!(Sign<V>, self, x, {
+    let others = self.zero.select_above(x, self.below, x.add(self.nothing));
+    x.select_above(self.zero, self.above, others)
+});
 
 /// The largest element; -∞ for none. NaN is passed over.
 #[inline(always)]
-pub fn max<M: Real>(z: &[M]) -> M {
-    let mut best = [M::LOWEST; LANES];
-    let (blocks, rest) = z.as_chunks::<LANES>();
-    for block in blocks {
-        larger(&mut best, block);
-    }
-    if !rest.is_empty() {
-        larger(&mut best, &padded(rest, M::LOWEST));
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for l in 0..width {
-            best[l] = if best[l + width] > best[l] { best[l + width] } else { best[l] };
+pub fn max<M: Real, L: Level>(pieces: Pieces<'_, M>) -> M {
+    let wide = M::Vector::<L>::LEN;
+    let mut best = [M::Vector::<L>::splat(M::LOWEST); SIDE];
+    for piece in pieces {
+        let mut blocks = piece.chunks_exact(SIDE * wide);
+        for block in &mut blocks {
+            for (best, vector) in best.iter_mut().zip(block.chunks_exact(wide)) {
+                *best = M::Vector::<L>::load(vector).max(*best);
+            }
         }
-        width /= 2;
+        let mut rest = blocks.remainder().chunks_exact(wide);
+        for (best, vector) in best.iter_mut().zip(&mut rest) {
+            *best = M::Vector::<L>::load(vector).max(*best);
+        }
+        if !rest.remainder().is_empty() {
+            best[0] = M::Vector::<L>::load_part(rest.remainder(), M::LOWEST).max(best[0]);
+        }
     }
-    best[0]
+    let [a, b, c, d] = best;
+    a.max(b).max(c.max(d)).max_across()
 }
 
+/// Σ f(x) over pieces, in vectors and then in float64. `f` makes 0 of `nothing`.
 #[inline(always)]
-fn larger<M: Real>(best: &mut [M; LANES], block: &[M; LANES]) {
-    for (b, x) in best.iter_mut().zip(block) {
-        *b = if *x > *b { *x } else { *b };
-    }
-}
-
-/// Σ f(x) over a slice, in lanes and then in float64. `f` makes 0 of `nothing`.
-#[inline(always)]
-fn sum<M: Real>(values: &[M], nothing: M, f: impl Fn(M) -> M) -> f64 {
-    let (blocks, rest) = values.as_chunks::<LANES>();
+fn sum<M: Real, L: Level>(pieces: Pieces<'_, M>, nothing: M, f: impl Function<M::Vector<L>>) -> f64 {
+    let wide = M::Vector::<L>::LEN;
+    let zero = M::Vector::<L>::splat(M::ZERO);
     let mut total = 0.0;
-    for group in blocks.chunks(GROUP) {
-        // Two accumulators, so that one addition need not wait for the last.
-        let (pairs, last) = group.as_chunks::<2>();
-        let (mut even, mut odd) = ([M::ZERO; LANES], [M::ZERO; LANES]);
-        for [a, b] in pairs {
-            for l in 0..LANES {
-                even[l] = even[l] + f(a[l]);
+    let mut sums = [zero; SIDE];
+    for piece in pieces {
+        for group in piece.chunks(GROUP * SIDE * wide) {
+            if group.len() == GROUP * SIDE * wide {
+                total += across::<M, L>(sums);
+                sums = [zero; SIDE];
             }
-            for l in 0..LANES {
-                odd[l] = odd[l] + f(b[l]);
+            let mut blocks = group.chunks_exact(SIDE * wide);
+            for block in &mut blocks {
+                for (sum, vector) in sums.iter_mut().zip(block.chunks_exact(wide)) {
+                    *sum = sum.add(f.of(M::Vector::<L>::load(vector)));
+                }
+            }
+            let mut rest = blocks.remainder().chunks_exact(wide);
+            for (sum, vector) in sums.iter_mut().zip(&mut rest) {
+                *sum = sum.add(f.of(M::Vector::<L>::load(vector)));
+            }
+            if !rest.remainder().is_empty() {
+                sums[0] = sums[0].add(f.of(M::Vector::<L>::load_part(rest.remainder(), nothing)));
             }
         }
-        for block in last {
-            for l in 0..LANES {
-                even[l] = even[l] + f(block[l]);
-            }
-        }
-        total += across(&even) + across(&odd);
     }
-    if !rest.is_empty() {
-        let mut terms = padded(rest, nothing);
-        for term in &mut terms {
-            *term = f(*term);
-        }
-        total += across(&terms);
-    }
-    total
+    total + across::<M, L>(sums)
 }
 
 #[inline(always)]
-fn across<M: Real>(lanes: &[M; LANES]) -> f64 {
-    let mut wide = [0.0; LANES];
-    for (w, lane) in wide.iter_mut().zip(lanes) {
-        *w = lane.to_f64();
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for l in 0..width {
-            wide[l] += wide[l + width];
-        }
-        width /= 2;
-    }
-    wide[0]
+fn across<M: Real, L: Level>([a, b, c, d]: [M::Vector<L>; SIDE]) -> f64 {
+    a.add(b).add(c.add(d)).sum_across()
 }
 
 /// Σ |x|
 #[inline(always)]
-pub fn l1<M: Real>(values: &[M]) -> f64 {
-    sum(values, M::ZERO, M::magnitude)
+pub fn l1<M: Real, L: Level>(values: &[M]) -> f64 {
+    sum::<M, L>([values, &[]], M::ZERO, Magnitude)
 }
 
 /// Σ (x - highest)
 #[inline(always)]
-pub fn lead<M: Real>(values: &[M], highest: M) -> f64 {
-    sum(values, highest, |x| x - highest)
+pub fn lead<M: Real, L: Level>(pieces: Pieces<'_, M>, highest: M) -> f64 {
+    let top = M::Vector::<L>::splat(highest);
+    sum::<M, L>(pieces, highest, Above(top))
 }
 
 /// Σ e^(z - highest)
 #[inline(always)]
-pub fn exp_sum<M: Real, const FMA: bool>(z: &[M], highest: M) -> f64 {
-    sum(z, M::LOWEST, |x| (x - highest).exp_below::<FMA>())
+pub fn exp_sum<M: Real, L: Level>(pieces: Pieces<'_, M>, highest: M) -> f64 {
+    let top = M::Vector::<L>::splat(highest);
+    sum::<M, L>(pieces, M::LOWEST, ExpAbove(top))
 }
 
-/// Σ e^(z - highest), with the terms kept in `e`, which is as long as `z`.
+/// Σ e^(z - highest), with the terms kept in `to`, which is as long as `z`.
 #[inline(always)]
-pub fn exp_sum_into<M: Real, const FMA: bool>(z: &[M], highest: M, e: &mut [M]) -> f64 {
-    let (blocks, rest) = z.as_chunks::<LANES>();
-    let (outs, out_rest) = e.as_chunks_mut::<LANES>();
+pub fn exp_sum_into<M: Real, L: Level>(pieces: Pieces<'_, M>, highest: M, to: [&mut [M]; 2]) -> f64 {
+    let wide = M::Vector::<L>::LEN;
+    let (zero, top) = (M::Vector::<L>::splat(M::ZERO), M::Vector::<L>::splat(highest));
     let mut total = 0.0;
-    for (group, outs) in blocks.chunks(GROUP).zip(outs.chunks_mut(GROUP)) {
-        let mut lanes = [M::ZERO; LANES];
-        for (block, out) in group.iter().zip(outs) {
-            for ((x, o), lane) in block.iter().zip(out).zip(&mut lanes) {
-                let term = (*x - highest).exp_below::<FMA>();
-                *o = term;
-                *lane = *lane + term;
+    let mut sums = [zero; 2];
+    for (piece, to) in pieces.into_iter().zip(to) {
+        for (group, to) in piece.chunks(GROUP * 2 * wide).zip(to.chunks_mut(GROUP * 2 * wide)) {
+            if group.len() == GROUP * 2 * wide {
+                total += sums[0].add(sums[1]).sum_across();
+                sums = [zero; 2];
+            }
+            let (mut blocks, mut outs) = (group.chunks_exact(2 * wide), to.chunks_exact_mut(2 * wide));
+            for (block, out) in (&mut blocks).zip(&mut outs) {
+                for k in 0..2 {
+                    let z = M::Vector::<L>::load(&block[k * wide..]);
+                    let e = M::exp_below(z.sub(top));
+                    e.store(&mut out[k * wide..]);
+                    sums[k] = sums[k].add(e);
+                }
+            }
+            let (mut rest, mut outs) = (blocks.remainder(), outs.into_remainder());
+            if rest.len() >= wide {
+                let e = M::exp_below(M::Vector::<L>::load(rest).sub(top));
+                e.store(outs);
+                sums[0] = sums[0].add(e);
+                (rest, outs) = (&rest[wide..], &mut outs[wide..]);
+            }
+            if !rest.is_empty() {
+                let e = M::exp_below(M::Vector::<L>::load_part(rest, M::LOWEST).sub(top));
+                e.store_part(outs);
+                sums[1] = sums[1].add(e);
             }
         }
-        total += across(&lanes);
+    }
+    total + sums[0].add(sums[1]).sum_across()
+}
+
+/// Writes `f` of every element of `from` to `to`, which is as long.
+#[inline(always)]
+fn map<M: Real, L: Level>(from: &[M], to: &mut [M], f: impl Function<M::Vector<L>>) {
+    let wide = M::Vector::<L>::LEN;
+    let (mut blocks, mut outs) = (from.chunks_exact(2 * wide), to.chunks_exact_mut(2 * wide));
+    for (block, out) in (&mut blocks).zip(&mut outs) {
+        f.of(M::Vector::<L>::load(block)).store(out);
+        f.of(M::Vector::<L>::load(&block[wide..])).store(&mut out[wide..]);
+    }
+    let (mut rest, mut outs) = (blocks.remainder(), outs.into_remainder());
+    if rest.len() >= wide && outs.len() >= wide {
+        f.of(M::Vector::<L>::load(rest)).store(outs);
+        (rest, outs) = (&rest[wide..], &mut outs[wide..]);
     }
     if !rest.is_empty() {
-        let mut terms = padded(rest, M::LOWEST);
-        for term in &mut terms {
-            *term = (*term - highest).exp_below::<FMA>();
-        }
-        out_rest.copy_from_slice(&terms[..rest.len()]);
-        total += across(&terms);
+        f.of(M::Vector::<L>::load_part(rest, M::ZERO)).store_part(outs);
     }
-    total
+}
+
+/// As [`map`], in place.
+#[inline(always)]
+fn update<M: Real, L: Level>(values: &mut [M], f: impl Function<M::Vector<L>>) {
+    let wide = M::Vector::<L>::LEN;
+    let mut blocks = values.chunks_exact_mut(wide);
+    for block in &mut blocks {
+        f.of(M::Vector::<L>::load(block)).store(block);
+    }
+    let rest = blocks.into_remainder();
+    if !rest.is_empty() {
+        f.of(M::Vector::<L>::load_part(rest, M::ZERO)).store_part(rest);
+    }
+}
+
+/// As [`map`], past the caches.
+#[inline(always)]
+fn stream<M: Real, L: Level>(from: &[M], to: &mut [M], f: impl Function<M::Vector<L>>) {
+    let wide = M::Vector::<L>::LEN;
+    let ahead = to.as_ptr().align_offset(64).min(to.len());
+    let ((head, from), (head_to, to)) = (from.split_at(ahead), to.split_at_mut(ahead));
+    map::<M, L>(head, head_to, f);
+    let (mut blocks, mut outs) =
+        (from.chunks_exact(64 / size_of::<M>()), to.chunks_exact_mut(64 / size_of::<M>()));
+    for (block, out) in (&mut blocks).zip(&mut outs) {
+        for (vector, out) in block.chunks_exact(wide).zip(out.chunks_exact_mut(wide)) {
+            f.of(M::Vector::<L>::load(vector)).stream(out);
+        }
+    }
+    map::<M, L>(blocks.remainder(), outs.into_remainder(), f);
 }
 
 /// e · factor + shift, in place.
 #[inline(always)]
-pub fn scale<M: Real>(e: &mut [M], factor: M, shift: M) {
-    for x in e {
-        *x = *x * factor + shift;
-    }
+pub fn scale<M: Real, L: Level>(e: &mut [M], factor: M, shift: M) {
+    let [factor, shift] = [factor, shift].map(M::Vector::<L>::splat);
+    update::<M, L>(e, Line(factor, shift));
+}
+
+/// e · factor + shift, past the caches.
+#[inline(always)]
+pub fn scale_away<M: Real, L: Level>(e: &[M], factor: M, shift: M, to: &mut [M]) {
+    let [factor, shift] = [factor, shift].map(M::Vector::<L>::splat);
+    stream::<M, L>(e, to, Line(factor, shift));
 }
 
 /// (z - highest) · scale + bias
 #[inline(always)]
-pub fn adjust<M: Real>(z: &[M], highest: M, scale: M, bias: Option<&[M]>, to: &mut [M]) {
-    for (t, x) in to.iter_mut().zip(z) {
-        *t = (*x - highest) * scale;
-    }
+pub fn adjust<M: Real, L: Level>(z: &[M], highest: M, scale: M, bias: Option<&[M]>, to: &mut [M]) {
+    let [highest, scale] = [highest, scale].map(M::Vector::<L>::splat);
+    map::<M, L>(z, to, Scaled(highest, scale));
     if let Some(bias) = bias {
         for (t, b) in to.iter_mut().zip(bias) {
             *t = *t + *b;
@@ -163,16 +264,18 @@ pub fn adjust<M: Real>(z: &[M], highest: M, scale: M, bias: Option<&[M]>, to: &m
     }
 }
 
-/// sign(x) · slope. The sign of NaN is NaN, and so is everything times NaN; 0 times infinity is 0, its limit.
+/// sign(x) · slope, past the caches if `away`. Where `nan` may be among the values, its sign is NaN, and so is everything
+/// times NaN; 0 times infinity is 0, its limit.
 #[inline(always)]
-pub fn signed<M: Real>(values: &[M], slope: M, to: &mut [M]) {
-    let negative = M::ZERO - slope;
-    let nan = slope.partial_cmp(&slope).is_none();
-    let nothing = if nan { slope } else { M::ZERO };
-    for (t, x) in to.iter_mut().zip(values) {
-        let below = if *x < M::ZERO { negative } else { *x + nothing };
-        *t = if *x > M::ZERO { slope } else { below };
+pub fn signed<M: Real, L: Level>(values: &[M], slope: M, to: &mut [M], nan: bool, away: bool) {
+    let slope_is_nan = slope.partial_cmp(&slope).is_none();
+    if !nan && !slope_is_nan {
+        let f = SignTimes(M::Vector::<L>::splat(slope));
+        return if away { stream::<M, L>(values, to, f) } else { map::<M, L>(values, to, f) };
     }
+    let nothing = if slope_is_nan { slope } else { M::ZERO };
+    let [zero, above, below, nothing] = [M::ZERO, slope, M::ZERO - slope, nothing].map(M::Vector::<L>::splat);
+    map::<M, L>(values, to, Sign { zero, above, below, nothing });
 }
 
 /// Bounds every element by ±`largest`; NaN stays.
@@ -188,34 +291,118 @@ pub fn saturate<M: Real>(values: &mut [M], largest: M) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::{Isa, Job};
+
+    /// Calls a test for the vectors of every level of this machine.
+    macro_rules! at_every_level {
+        ($test:ident) => {{
+            struct Test;
+            impl Job for Test {
+                #[inline(always)]
+                fn run<L: Level>(self) {
+                    $test::<L>();
+                }
+            }
+            Isa::supported().into_iter().for_each(|isa| isa.run(Test));
+        }};
+    }
+
+    #[inline(always)]
+    fn agree_with_plain_loops<L: Level>() {
+        for n in (0..140).chain([1000, 4099]) {
+            let z: Vec<f32> = (0..n).map(|k| ((k * 7919) % 101) as f32 / 7.0 - 9.0).collect();
+            let label = (n * 3) / 7;
+            let others = [&z[..label], &z[(label + 1).min(n)..]];
+            let all = || others.into_iter().flatten();
+            let highest = all().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(max::<f32, L>(others), highest);
+            let l1_want: f64 = z.iter().map(|x| f64::from(x.abs())).sum();
+            assert!((l1::<f32, L>(&z) - l1_want).abs() <= 1e-6 * l1_want);
+            let want: f64 = all().map(|x| f64::from(x - highest).exp()).sum();
+            let mut e = vec![f32::NAN; n];
+            let (before, rest) = e.split_at_mut(label);
+            let behind = rest.split_at_mut(1.min(n)).1;
+            let got = exp_sum_into::<f32, L>(others, highest, [before, behind]);
+            assert!((got - want).abs() <= 1e-6 * want, "{n}: {got} {want}");
+            assert!((exp_sum::<f32, L>(others, highest) - want).abs() <= 1e-6 * want);
+            let right = |(e, z): (&f32, &f32)| (e / (z - highest).exp() - 1.0).abs() < 1e-6;
+            assert!(e.iter().zip(&z).enumerate().all(|(k, pair)| k == label || right(pair)));
+            assert!(e.get(label).is_none_or(|e| e.is_nan()), "the label is left out");
+            let mut away = vec![f32::NAN; n];
+            e.fill(3.0);
+            scale_away::<f32, L>(&e, 2.0, 1.0, &mut away);
+            scale::<f32, L>(&mut e, 2.0, 1.0);
+            assert!(e.iter().chain(&away).all(|x| *x == 7.0));
+        }
+    }
 
     #[test]
     fn passes_agree_with_plain_loops_at_every_length() {
-        for n in (0..140).chain([1000, 4099]) {
-            let z: Vec<f32> = (0..n).map(|k| ((k * 7919) % 101) as f32 / 7.0 - 9.0).collect();
-            let highest = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            assert_eq!(max(&z), highest);
-            let l1_want: f64 = z.iter().map(|x| f64::from(x.abs())).sum();
-            assert!((l1(&z) - l1_want).abs() <= 1e-6 * l1_want);
-            let want: f64 = z.iter().map(|x| f64::from(x - highest).exp()).sum();
-            let mut e = vec![f32::NAN; n];
-            let got = exp_sum_into::<f32, false>(&z, highest, &mut e);
-            assert!((got - want).abs() <= 1e-6 * want, "{n}: {got} {want}");
-            assert!((exp_sum::<f32, false>(&z, highest) - want).abs() <= 1e-6 * want);
-            assert!(e.iter().zip(&z).all(|(e, z)| (e / (z - highest).exp() - 1.0).abs() < 1e-6));
+        at_every_level!(agree_with_plain_loops);
+    }
+
+    #[inline(always)]
+    fn exponentials<L: Level>() {
+        // Through whole vectors and parts of one.
+        for n in [5_u32, 4099] {
+            let low = |k: u32| -87.3 * k as f32 / n as f32;
+            let z: Vec<f32> = (0..n).map(low).collect();
+            let mut e = vec![0.0; z.len()];
+            exp_sum_into::<f32, L>([&z, &[]], 0.0, [&mut e, &mut []]);
+            for (e, z) in e.iter().zip(&z) {
+                let want = f64::from(*z).exp();
+                assert!((f64::from(*e) / want - 1.0).abs() < 2.0 * f64::from(f32::EPSILON), "{z} {e}");
+            }
+            let wide: Vec<f64> = z.iter().map(|z| 8.0 * f64::from(*z)).collect();
+            let mut e = vec![0.0; z.len()];
+            exp_sum_into::<f64, L>([&wide, &[]], 0.0, [&mut e, &mut []]);
+            for (e, z) in e.iter().zip(&wide) {
+                assert!((e / z.exp() - 1.0).abs() < 2.0 * f64::EPSILON, "{z} {e}");
+            }
+        }
+        let ends = [f32::NEG_INFINITY, -1e30, -88.0, 0.0, f32::NAN, f32::from_bits(0x7FC0_0001)];
+        let mut e = [9.0; 6];
+        exp_sum_into::<f32, L>([&ends, &[]], 0.0, [&mut e, &mut []]);
+        assert_eq!(e[..4], [0.0, 0.0, 0.0, 1.0]);
+        assert!(e[4].is_nan() && e[5].is_nan());
+    }
+
+    #[test]
+    fn exponentials_are_good_to_two_roundings_at_every_level() {
+        at_every_level!(exponentials);
+    }
+
+    fn zero_for_nan(x: f64) -> f64 {
+        if x.is_nan() { 0.0 } else { x }
+    }
+
+    #[inline(always)]
+    fn signs<L: Level>() {
+        for away in [false, true] {
+            // As many as a vector of every level has, and then some.
+            let values = [2.0, -3.0, 0.0, -0.0, f64::NAN, 2.0, -1e-310, 0.0, 1.0, 5.0, -7.0];
+            let mut out = [9.0; 11];
+            signed::<_, L>(&values[..4], 5.0, &mut out[..4], false, away);
+            assert_eq!(out[..4], [5.0, -5.0, 0.0, 0.0]);
+            signed::<_, L>(&values[5..], f64::INFINITY, &mut out[5..], false, away);
+            assert_eq!(
+                out[5..],
+                [5.0, -5.0, 0.0, 5.0, 5.0, -5.0].map(|x| x * f64::INFINITY).map(zero_for_nan)
+            );
+            signed::<_, L>(&values, 5.0, &mut out, true, away);
+            assert_eq!(out[..4], [5.0, -5.0, 0.0, 0.0]);
+            assert!(out[4].is_nan());
+            assert_eq!(out[5..], [5.0, -5.0, 0.0, 5.0, 5.0, -5.0]);
+            signed::<_, L>(&[1.0, 0.0], f64::INFINITY, &mut out[..2], true, away);
+            assert_eq!(out[..2], [f64::INFINITY, 0.0]);
+            signed::<_, L>(&[1.0, -1.0, 0.0], f64::NAN, &mut out[..3], false, away);
+            assert!(out[..3].iter().all(|x| x.is_nan()));
         }
     }
 
     #[test]
     fn signs_of_what_is_not_finite() {
-        let mut out = [9.0; 5];
-        signed(&[2.0, -3.0, 0.0, -0.0, f64::NAN], 5.0, &mut out);
-        assert_eq!(out[..4], [5.0, -5.0, 0.0, 0.0]);
-        assert!(out[4].is_nan());
-        signed(&[1.0, 0.0], f64::INFINITY, &mut out[..2]);
-        assert_eq!(out[..2], [f64::INFINITY, 0.0]);
-        signed(&[1.0, -1.0, 0.0], f64::NAN, &mut out[..3]);
-        assert!(out[..3].iter().all(|x| x.is_nan()));
+        at_every_level!(signs);
     }
 
     #[test]

@@ -1,13 +1,82 @@
 //! One source for every instruction set.
 //!
-//! Kernels are plain loops over arrays of fixed length, inlined into a function for each instruction set, where the
-//! compiler makes vectors of them. So AVX-512, AVX2, NEON and the scalar build run the same lines, and Miri can read
-//! them. The set is chosen at run time, once a call.
+//! Kernels are written once, over the vectors of a [`Level`], and inlined into a function for each instruction set. The set
+//! is chosen at run time, once a call. Where a machine has none of those known here, arrays stand in for vectors, which
+//! Miri can read too.
+
+mod array;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use array::Array;
+
+use crate::math::Real;
+
+/// A level of instruction sets, as the vectors that it has.
+pub trait Level: Copy + 'static {
+    /// of f32
+    type F32: Vector<Element = f32>;
+    /// of f64
+    type F64: Vector<Element = f64>;
+    /// Whether a fused multiply-add is one instruction.
+    const FMA: bool;
+}
+
+/// A register of elements. Slices that are read or written whole have at least [`Vector::LEN`] elements, and parts have
+/// fewer.
+pub trait Vector: Copy {
+    /// f32 or f64
+    type Element: Real;
+    /// Elements in it.
+    const LEN: usize;
+
+    /// `x` in every place.
+    fn splat(x: Self::Element) -> Self;
+    /// The first elements of `from`.
+    fn load(from: &[Self::Element]) -> Self;
+    /// To the first elements of `to`.
+    fn store(self, to: &mut [Self::Element]);
+    /// All of `from`, and then `fill`.
+    fn load_part(from: &[Self::Element], fill: Self::Element) -> Self;
+    /// As many elements as `to` has.
+    fn store_part(self, to: &mut [Self::Element]);
+    /// As [`Vector::store`], past the caches where the machine can do that. `to` is aligned to
+    /// a vector.
+    fn stream(self, to: &mut [Self::Element]);
+
+    /// self + b
+    fn add(self, b: Self) -> Self;
+    /// self - b
+    fn sub(self, b: Self) -> Self;
+    /// self · b
+    fn mul(self, b: Self) -> Self;
+    /// self · b + c, rounded once where that is one instruction
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// The larger; `b` where one is NaN.
+    fn max(self, b: Self) -> Self;
+    /// Without signs.
+    fn magnitude(self) -> Self;
+    /// `x` where self > b, else `y`.
+    fn select_above(self, b: Self, x: Self, y: Self) -> Self;
+    /// 0 where x < bound, else itself.
+    fn zero_below(self, x: Self, bound: Self) -> Self;
+    /// Itself where x > 0, with the other sign where x < 0, and 0 where x is 0. Anything where x is NaN.
+    fn times_sign_of(self, x: Self) -> Self;
+    /// The lowest bits of each, as the exponent of a power of two.
+    fn low_bits_as_exponent(self) -> Self;
+
+    /// The largest element; NaN may be passed over.
+    fn max_across(self) -> Self::Element;
+    /// Σ of the elements, each widened first.
+    fn sum_across(self) -> f64;
+}
 
 /// Work that is compiled for each instruction set. `run` must be `#[inline(always)]`, and so must all it calls in loops.
 pub trait Job {
-    /// Does the work; `FMA` says whether a fused multiply-add is one instruction.
-    fn run<const FMA: bool>(self);
+    /// Does the work with the vectors of `L`.
+    fn run<L: Level>(self);
 }
 
 /// An instruction set that this machine has.
@@ -22,38 +91,36 @@ enum Kind {
     /// AVX2, FMA and F16C
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// What every machine of this architecture has: NEON with FMA on 64-bit ARM, SSE2 on x86-64
+    /// Every 64-bit ARM machine has it.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// Arrays; on x86-64 the compiler has SSE2 for them.
     Baseline,
 }
 
 impl Isa {
     /// The widest that this machine has.
     pub fn detect() -> Self {
+        Isa::supported()[0]
+    }
+
+    /// All that this machine has, the widest first.
+    pub fn supported() -> Vec<Self> {
+        let mut found = Vec::new();
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         {
             use std::arch::is_x86_feature_detected as has;
             let avx2 = has!("avx2") && has!("fma") && has!("f16c");
             if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-                return Isa(Kind::Avx512);
+                found.push(Isa(Kind::Avx512));
             }
             if avx2 {
-                return Isa(Kind::Avx2);
+                found.push(Isa(Kind::Avx2));
             }
         }
-        Isa(Kind::Baseline)
-    }
-
-    /// All that this machine has, the widest first.
-    pub fn supported() -> Vec<Self> {
-        let best = Isa::detect();
-        let mut found = vec![best];
-        #[cfg(target_arch = "x86_64")]
-        if best.0 == Kind::Avx512 {
-            found.push(Isa(Kind::Avx2));
-        }
-        if best.0 != Kind::Baseline {
-            found.push(Isa(Kind::Baseline));
-        }
+        #[cfg(all(target_arch = "aarch64", not(miri)))]
+        found.push(Isa(Kind::Neon));
+        found.push(Isa(Kind::Baseline));
         found
     }
 
@@ -61,27 +128,24 @@ impl Isa {
     pub fn run(self, job: impl Job) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `detect` found the set on this machine, and nothing else makes an `Isa`.
+            // SAFETY: `supported` found the set on this machine, and nothing else makes an `Isa`.
             Kind::Avx512 => unsafe { x86::avx512(job) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `detect` found the set on this machine, and nothing else makes an `Isa`.
+            // SAFETY: as above.
             Kind::Avx2 => unsafe { x86::avx2(job) },
-            Kind::Baseline => job.run::<{ cfg!(target_arch = "aarch64") }>(),
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => job.run::<neon::Neon>(),
+            Kind::Baseline => job.run::<array::Baseline>(),
         }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::Job;
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-    pub fn avx512(job: impl Job) {
-        job.run::<true>();
-    }
-
-    #[target_feature(enable = "avx2,fma,f16c")]
-    pub fn avx2(job: impl Job) {
-        job.run::<true>();
+/// Makes what was written past the caches visible to other threads.
+#[inline(always)]
+pub fn fence() {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every x86-64 machine has SSE.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
     }
 }

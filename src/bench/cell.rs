@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::arms::{ArmError, CopyArm, GraphArm, Inputs, PeerArm, WIDE, identity_model};
 use super::data;
 use super::entrant::{Checked, Entrant, model_info, timed};
-use super::environment::{CpuClock, peak_of};
+use super::environment::{CpuClock, device_state, peak_on};
 use super::measure::Policy;
 use super::memory::Layout;
 use super::numerics::Expected;
@@ -19,11 +19,13 @@ use crate::loss::Loss;
 use crate::lower::Lowering;
 use crate::onnx::Versions;
 use crate::runtime::{Engine, OrtEngine, OrtOptions, Provider, RuntimeError};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Why the fused lowering cannot be measured.
 const NO_LIBRARY: &str = "there is no operator library; build it with `cargo build --release -p ibgraph-ops`, or name it \
                           with --operator-library";
+/// What a reader of the fused lowering's times must know without its kernels.
+const BODIES: &str = "the function's body, without the operator library's kernels";
 
 /// Why a cell has no result.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ pub(super) fn measure_cell(
     let arms = timed(&mut entrants, &sets, policy, stop, progress).ok_or(CellError::Stopped)?;
     let mut result = CellResult::new(cell, layout.bytes, layout.sets, layout.cold);
     result.others_cpu = CpuClock::now(&own).zip(before).and_then(|(now, before)| now.others_since(before));
+    result.device =
+        if matches!(cell.provider, Provider::Cuda | Provider::TensorRt) { device_state() } else { None };
     result.arms = arms;
     result.finish();
     Ok(result)
@@ -96,7 +100,8 @@ fn enter(
     match kind {
         ArmKind::Copy => copy_arm(cell, setup),
         ArmKind::Lowering { lowering, cuda_graph } => {
-            if lowering == Lowering::Fused && setup.operator_library.is_none() {
+            let bodies = lowering == Lowering::Fused && setup.fused_bodies;
+            if lowering == Lowering::Fused && setup.operator_library.is_none() && !bodies {
                 return Ok(Entrant::without_times(kind, Status::Absent, NO_LIBRARY.to_owned()));
             }
             let engine = engine(cell, setup, cuda_graph, None)?;
@@ -104,12 +109,16 @@ fn enter(
                 Lowering::Direct => expected.as_published(loss),
                 _ => expected.margin_form(loss, &engine.info()),
             };
-            Ok(match artifact::emit_as(loss, lowering, Versions::default()) {
+            let mut entrant = match artifact::emit_as(loss, lowering, Versions::default()) {
                 Ok(bytes) => graph_arm(kind, &bytes, &engine, &loss.interface().outputs, sets, |outputs| {
                     expected.check(outputs, allowed)
                 }),
                 Err(error) => Entrant::without_times(kind, Status::Failed, error.to_string()),
-            })
+            };
+            if bodies {
+                entrant.result.note = Some(BODIES.to_owned());
+            }
+            Ok(entrant)
         }
         // A plan gives these to cells of classifiers only.
         ArmKind::Graft(_) => {
@@ -140,12 +149,13 @@ fn peer_arm(
         entrant.end(Status::Absent, why);
         return entrant;
     }
+    let counts = data::class_counts(cell.classes);
     let model = match peer.program() {
         Program::Pytorch => Ok(None),
         Program::OrtTraining => trainable(loss).map(Some),
     };
     let loaded = model.and_then(|model| {
-        let mut arm = PeerArm::new(process.clone(), peer, cell, sets, model.as_deref())?;
+        let mut arm = PeerArm::new(process.clone(), peer, cell, (loss, &counts), sets, model.as_deref())?;
         let outputs = arm.compute()?;
         Ok((arm, outputs))
     });
@@ -192,18 +202,26 @@ fn graph_arm(
 ) -> Entrant {
     let mut entrant = Entrant::new(kind);
     entrant.result.model = Some(model_info(engine, bytes));
-    let (loaded, peak) = peak_of(|| {
+    awaken(engine);
+    let (loaded, peak) = peak_on(engine.info().provider, || {
         let mut arm = GraphArm::new(engine.load(bytes)?, outputs.to_vec());
         let outputs = arm.compute(&sets[0])?;
         Ok::<_, ArmError>((arm, outputs))
     });
-    // What the process takes says nothing of a device.
-    entrant.result.peak_memory = peak.filter(|_| engine.info().provider == Provider::Cpu);
+    entrant.result.peak_memory = peak;
     match loaded {
         Ok((arm, outputs)) => entrant.judge(Box::new(arm), check(&outputs)),
         Err(error) => entrant.end(Status::Failed, error.to_string()),
     }
     entrant
+}
+
+/// Makes a device's context before memory is measured: the first model that is loaded would be charged with it.
+pub(super) fn awaken(engine: &OrtEngine) {
+    if engine.info().provider != Provider::Cpu {
+        // One that does not load is told by the arm that does not load either.
+        drop(engine.load(&identity_model(DType::F32, &WIDE)));
+    }
 }
 
 /// The roofline: on the host by hand, on a device as a graph.

@@ -45,8 +45,8 @@ pub fn class_weights(classes: usize) -> Vec<f64> {
     (0..classes).map(|k| 0.5 + k as f64 / (classes - 1).max(1) as f64).collect()
 }
 
-/// A long tail.
-fn class_counts(classes: usize) -> Vec<f64> {
+/// Training samples of each class, `[C]`: a long tail.
+pub fn class_counts(classes: usize) -> Vec<f64> {
     let (most, least) = CLASS_COUNTS;
     let share = |k: usize| k as f64 / (classes - 1).max(1) as f64;
     (0..classes).map(|k| (most * (least / most).powf(share(k))).round()).collect()

@@ -10,8 +10,8 @@ mod memory;
 mod time;
 
 pub use cpu::{CpuClock, last_cache};
-pub(crate) use gpu::device_memory;
-pub use memory::{available, peak_of};
+pub(crate) use gpu::{device_memory, device_state};
+pub use memory::{available, peak_on};
 pub use time::utc;
 
 use crate::runtime::EngineInfo;

@@ -9,6 +9,8 @@ use crate::loss::Loss;
 const INTERMEDIATE: u128 = 8;
 /// Most sets of inputs and outputs; a larger number would find no more of them out of the cache.
 const MOST_SETS: u128 = 4096;
+/// Most sets where runs are recorded as CUDA graphs: one is kept for each set, and recording takes milliseconds.
+const MOST_RECORDED: u128 = 64;
 /// Fewest, so that a run never finds its own outputs.
 const FEWEST_SETS: u128 = 2;
 
@@ -31,7 +33,7 @@ pub struct Layout {
 /// A message when even the fewest sets need more than `limit`.
 pub fn layout(cell: &Cell, loss: &Loss, cache: u64, limit: u64) -> Result<Layout, String> {
     let bytes = data::bytes(cell, loss);
-    let wanted = (2 * u128::from(cache)).div_ceil(bytes.max(1)).clamp(FEWEST_SETS, MOST_SETS);
+    let wanted = (2 * u128::from(cache)).div_ceil(bytes.max(1)).clamp(FEWEST_SETS, most_sets(cell));
     let fixed = fixed_memory(cell);
     let each = bytes * (arms(cell) + 1);
     let affordable = u128::from(limit).saturating_sub(fixed) / each.max(1);
@@ -58,6 +60,11 @@ pub fn fits(cell: &Cell, limit: u64) -> Result<(), String> {
     if least > u128::from(limit) { Err(too_large(cell, least, limit)) } else { Ok(()) }
 }
 
+fn most_sets(cell: &Cell) -> u128 {
+    let records = |arm: &ArmKind| matches!(arm, ArmKind::Lowering { cuda_graph: true, .. });
+    if cell.arms.iter().any(records) { MOST_RECORDED } else { MOST_SETS }
+}
+
 fn too_large(cell: &Cell, needed: u128, limit: u64) -> String {
     format!(
         "the cell {} needs about {} of memory, and there are {}; exclude it, or raise `budget: memory` if you know better",
@@ -77,4 +84,29 @@ fn fixed_memory(cell: &Cell) -> u128 {
     let graphs = cell.arms.iter().filter(|arm| !matches!(arm, ArmKind::Copy)).count() as u128;
     let reference = 3 * 8 * logits.min(super::numerics::MOST_LOGITS as u128);
     graphs * INTERMEDIATE * logits * (cell.dtype.size_of() as u128).max(4) + reference
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::Plan;
+
+    /// The layout of the one cell of a plan, for a cache of a megabyte and memory without end.
+    fn laid_out(more: &str) -> Layout {
+        let text = format!(
+            "{{name: t, losses: [ib], rows: [4], classes: [5], features: [3], lowerings: [portable]{more}}}"
+        );
+        let plan = Plan::from_yaml("plan", &text).unwrap();
+        let loss = data::loss(&plan.cells[0]).unwrap();
+        layout(&plan.cells[0], &loss, 1 << 20, u64::MAX).unwrap()
+    }
+
+    #[test]
+    fn sets_pass_the_cache_unless_each_would_be_recorded() {
+        let rotated = laid_out("");
+        // 292 bytes a set, of which 4096 are 1.2 MB.
+        assert_eq!((rotated.bytes, rotated.sets, rotated.cold), (Some(292), 4096, false));
+        let recorded = laid_out(", cuda_graphs: [false, true]");
+        assert_eq!((recorded.sets, recorded.cold), (64, false));
+    }
 }

@@ -9,7 +9,7 @@ use super::cell::{CellError, measure_cell};
 use super::environment::{BUSY, Environment, available, last_cache, utc};
 use super::memory::{Layout, fits, layout};
 use super::plan::{Cell, Plan};
-use super::results::{CellResult, FORMAT, Results};
+use super::results::{CellResult, DeviceState, FORMAT, Results};
 use super::steps::case::Case;
 use super::{data, environment, steps};
 use crate::loss::Loss;
@@ -27,6 +27,8 @@ pub struct Setup {
     pub library: PathBuf,
     /// The library of the fused operator, if there is one.
     pub operator_library: Option<PathBuf>,
+    /// Whether the bodies of fused files are measured in place of the operator library's kernels.
+    pub fused_bodies: bool,
     /// Revision of the working directory, for the record.
     pub git: Option<String>,
     /// The peers.
@@ -189,6 +191,23 @@ fn warnings(results: &Results) -> Vec<String> {
             most * 100.0,
             cells.len(),
             results.cells.len()
+        ));
+    }
+    let slowed: Vec<&DeviceState> = results
+        .cells
+        .iter()
+        .filter_map(|cell| cell.device.as_ref())
+        .filter(|d| !d.throttle.is_empty())
+        .collect();
+    if !slowed.is_empty() {
+        let mut reasons: Vec<&str> = slowed.iter().flat_map(|d| &d.throttle).map(String::as_str).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        warnings.push(format!(
+            "the device ran below its clock after {} of {} cells: {}",
+            slowed.len(),
+            results.cells.len(),
+            reasons.join(", ")
         ));
     }
     warnings

@@ -49,6 +49,9 @@ pub struct Args {
     /// The library of the fused operator (default: the one that `ibgraph ops path` prints)
     #[arg(long, value_name = "FILE")]
     operator_library: Option<PathBuf>,
+    /// Measure the function bodies of the fused operator, not the kernels of its library
+    #[arg(long, conflicts_with = "operator_library")]
+    no_fused_kernels: bool,
     /// A Python interpreter with PyTorch, for the peers (default: IBGRAPH_PEER_PYTHON); `ci/peers` makes one
     #[arg(long, value_name = "PATH")]
     peer_python: Option<PathBuf>,
@@ -143,7 +146,9 @@ fn setup(args: &Args, plan: &Plan) -> Result<Setup, Failure> {
     let provider = plan.cells.first().map_or(Provider::Cpu, |cell| cell.provider);
     let library = find_library(args.runtime.clone(), provider)?;
     let peers = peers::start(args, plan);
-    Ok(Setup { library, operator_library: operator_library(args)?, git: revision(), peers })
+    let fused_bodies = args.no_fused_kernels;
+    let operator_library = if fused_bodies { None } else { operator_library(args)? };
+    Ok(Setup { library, operator_library, fused_bodies, git: revision(), peers })
 }
 
 /// The library of the fused operator; one that was named must be there.

@@ -9,9 +9,10 @@ use crate::descriptor::{FeatureInput, Input, Read};
 use crate::element::Element;
 use crate::evaluate::{Evaluator, Quantities, ROWS};
 use crate::math::Real;
+use crate::simd::Level;
 
 /// Bytes of inputs and outputs that a block should have, to be found again in the second level of the cache.
-const CACHED: usize = 192 << 10;
+const CACHED: usize = 448 << 10;
 
 /// Rows of a block whose rows have `row` elements.
 pub(super) fn rows_for(row: usize) -> usize {
@@ -66,7 +67,7 @@ unsafe impl<M: Send + Sync> Sync for Block<M> {}
 impl<M: Real> Block<M> {
     /// Space for `rows` rows, at most [`ROWS`].
     pub fn new<T: Element<Matrix = M>>(work: &Work<'_, T>, rows: usize) -> Self {
-        let keeps = work.out.logits_grad.is_some() && T::LARGEST.is_some();
+        let keeps = work.out.logits_grad.is_some() && work.keeps_apart();
         let kept = if keeps { rows * work.loss.classes } else { 0 };
         let mut parts = Vec::new();
         parts.resize_with(rows * work.parts(), UnsafeCell::default);
@@ -108,16 +109,16 @@ impl<M: Real> Block<M> {
 
     /// Runs the row program on the measured `rows`, writes what it makes of each, and leaves the slopes.
     #[inline(always)]
-    pub fn evaluate<const FMA: bool, T: Element<Matrix = M>>(
-        &mut self,
-        work: &Work<'_, T>,
-        rows: Range<usize>,
-    ) {
+    pub fn evaluate<L: Level, T: Element<Matrix = M>>(&mut self, work: &Work<'_, T>, rows: Range<usize>) {
         let mut quantities = Quantities::default();
         for (place, row) in rows.clone().enumerate() {
             self.combine(work, place, row, &mut quantities);
         }
-        self.evaluator.run::<FMA>(work.loss, &quantities, &work.shared);
+        if L::FMA {
+            self.evaluator.run::<true>(work.loss, &quantities, &work.shared);
+        } else {
+            self.evaluator.run::<false>(work.loss, &quantities, &work.shared);
+        }
         for (place, row) in rows.enumerate() {
             self.leave(work, place, row);
         }

@@ -6,6 +6,7 @@ use super::work::Work;
 use crate::element::Element;
 use crate::math::Real;
 use crate::rows;
+use crate::simd::Level;
 
 /// Space that a task uses again and again.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl<T: Element> Work<'_, T> {
     /// # Safety
     /// No one else uses this part of this row, of the block or of the outputs.
     #[inline(always)]
-    pub unsafe fn measure<const FMA: bool>(
+    pub unsafe fn measure<L: Level>(
         &self,
         block: &Block<T::Matrix>,
         first: usize,
@@ -62,10 +63,10 @@ impl<T: Element> Work<'_, T> {
             let values = &self.inputs.logits[row * classes..][columns.clone()];
             // SAFETY: the caller's promise.
             let keep = unsafe { self.keep(block, place, row, &columns) };
-            self.measure_logits::<FMA>(values, class as usize, &columns, keep, scratch)
+            self.measure_logits::<L>(values, class as usize, &columns, keep, scratch)
         } else if self.normed {
             let values = &self.inputs.features[row * self.width..][columns];
-            Part { l1: rows::l1(widened::<T>(values, &mut scratch.wide)), ..Part::default() }
+            Part { l1: rows::l1::<_, L>(widened::<T>(values, &mut scratch.wide)), ..Part::default() }
         } else {
             return;
         };
@@ -91,15 +92,16 @@ impl<T: Element> Work<'_, T> {
         let range = |row: usize| row * classes + columns.start..row * classes + columns.end;
         // SAFETY: the caller's promise.
         unsafe {
-            match T::LARGEST {
-                None => T::direct_mut(grad.piece(range(row))),
-                Some(_) => Some(block.kept(range(place))),
+            if self.keeps_apart() {
+                Some(block.kept(range(place)))
+            } else {
+                T::direct_mut(grad.piece(range(row)))
             }
         }
     }
 
     #[inline(always)]
-    fn measure_logits<const FMA: bool>(
+    fn measure_logits<L: Level>(
         &self,
         values: &[T],
         class: usize,
@@ -112,41 +114,36 @@ impl<T: Element> Work<'_, T> {
         // Elements before the label, and those after it; all are before it where the label is elsewhere.
         let label = if columns.contains(&class) { class - columns.start } else { z.len() };
         let after = (label + 1).min(z.len());
-        let highest = larger(rows::max(&z[..label]), rows::max(&z[after..]));
+        let highest = rows::max::<_, L>([&z[..label], &z[after..]]);
         if highest == T::Matrix::LOWEST {
             return nothing(z, label, keep);
         }
         let mut part = Part { highest: highest.to_f64(), ..Part::default() };
         if self.smoothed {
-            part.lead = rows::lead(&z[..label], highest) + rows::lead(&z[after..], highest);
+            part.lead = rows::lead::<_, L>([&z[..label], &z[after..]], highest);
         }
         let (z, top) = if self.plain() {
             (z, highest)
         } else {
             adjusted.resize(z.len(), T::Matrix::ZERO);
             let bias = self.bias.as_ref().map(|bias| &bias[columns.clone()]);
-            rows::adjust(z, highest, T::Matrix::from_f64(self.loss.scale), bias, adjusted);
-            let above = larger(rows::max(&adjusted[..label]), rows::max(&adjusted[after..]));
+            rows::adjust::<_, L>(z, highest, T::Matrix::from_f64(self.loss.scale), bias, adjusted);
+            let above = rows::max::<_, L>([&adjusted[..label], &adjusted[after..]]);
             part.above = above.to_f64();
             (&adjusted[..], above)
         };
+        let others = [&z[..label], &z[after..]];
         part.sum = match keep {
             Some(keep) => {
-                if let Some(at_label) = keep.get_mut(label) {
-                    *at_label = T::Matrix::ZERO;
-                }
-                rows::exp_sum_into::<_, FMA>(&z[..label], top, &mut keep[..label])
-                    + rows::exp_sum_into::<_, FMA>(&z[after..], top, &mut keep[after..])
+                let (before, rest) = keep.split_at_mut(label);
+                let (at_label, behind) = rest.split_at_mut(after - label);
+                at_label.fill(T::Matrix::ZERO);
+                rows::exp_sum_into::<_, L>(others, top, [before, behind])
             }
-            None => rows::exp_sum::<_, FMA>(&z[..label], top) + rows::exp_sum::<_, FMA>(&z[after..], top),
+            None => rows::exp_sum::<_, L>(others, top),
         };
         part
     }
-}
-
-#[inline(always)]
-fn larger<M: Real>(a: M, b: M) -> M {
-    if b > a { b } else { a }
 }
 
 /// A part without a finite logit of another class: no share in the sum, or NaN where one is NaN.

@@ -13,6 +13,9 @@ use crate::math::Real;
 /// Elements of a part of a row: with its output, 32 kB of f32, which is the first level of the cache.
 pub(super) const PART: usize = 4096;
 
+/// Bytes of inputs and gradients above which gradients are written past the caches.
+const CACHE: usize = 24 << 20;
+
 /// A batch with all that was found out about it before its rows are looked at.
 pub(super) struct Work<'a, T: Element> {
     pub loss: &'a Descriptor,
@@ -32,6 +35,8 @@ pub(super) struct Work<'a, T: Element> {
     pub smoothed: bool,
     /// Whether the program reads h, and finds it as a norm of features.
     pub normed: bool,
+    /// Whether gradients are written past the caches, because a batch does not fit there.
+    pub away: bool,
     pub out: Out<'a, T>,
 }
 
@@ -72,6 +77,8 @@ impl<'a, T: Element> Work<'a, T> {
             bias: bias.map(|values| values.map(|b| T::Matrix::from_f64(b * loss.scale)).collect()),
             smoothed: loss.reads(Read::MeanNll),
             normed: raw && loss.reads(Read::FeatureL1),
+            away: T::LARGEST.is_none()
+                && 2 * (inputs.logits.len() + inputs.features.len()) * size_of::<T>() > CACHE,
             out: Out {
                 loss: outputs.loss.map(Pieces::new),
                 logits_grad: outputs.logits_grad.map(Pieces::new),
@@ -86,6 +93,11 @@ impl<'a, T: Element> Work<'a, T> {
     /// Whether logits are used as they are.
     pub fn plain(&self) -> bool {
         self.loss.scale == 1.0 && self.bias.is_none()
+    }
+
+    /// Whether exponentials are kept apart from the gradient that they become.
+    pub fn keeps_apart(&self) -> bool {
+        T::LARGEST.is_some() || self.away
     }
 
     /// Parts of the logits of a row.

@@ -110,6 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri opens no libraries")]
     fn a_missing_driver_says_what_to_install() {
         let error = open_driver("libcuda-that-is-not-there.so.1").unwrap_err().to_string();
         assert!(error.contains("libcuda-that-is-not-there.so.1 of NVIDIA's driver"), "{error}");

@@ -69,7 +69,8 @@ pub struct PeerProcess {
     from: BufReader<ChildStdout>,
     dir: TempDir,
     name: String,
-    losses: Vec<String>,
+    /// The losses that it has written out; `None` for a program that takes any as a graph.
+    losses: Option<Vec<String>>,
     providers: Vec<String>,
     /// The cell whose inputs are in the file.
     written: Option<String>,
@@ -110,7 +111,7 @@ impl PeerProcess {
             from,
             dir,
             name: String::new(),
-            losses: Vec::new(),
+            losses: None,
             providers: Vec::new(),
             written: None,
         };
@@ -120,7 +121,7 @@ impl PeerProcess {
             let list = hello[key].as_array().into_iter().flatten();
             list.filter_map(|word| word.as_str().map(str::to_owned)).collect()
         };
-        process.losses = words("losses");
+        process.losses = hello["losses"].is_array().then(|| words("losses"));
         process.providers = words("providers");
         Ok(process)
     }
@@ -137,8 +138,8 @@ impl PeerProcess {
 
     /// Why it has no arm for a cell, if it has none.
     pub fn lacks(&self, cell: &Cell) -> Option<String> {
-        if !self.losses.contains(&cell.loss) {
-            return Some(format!("the peer has {} and not `{}`", self.losses.join(", "), cell.loss));
+        if let Some(losses) = self.losses.as_ref().filter(|losses| !losses.contains(&cell.loss)) {
+            return Some(format!("the peer has {} and not `{}`", losses.join(", "), cell.loss));
         }
         let provider = cell.provider.name();
         (!self.providers.iter().any(|known| known == provider))

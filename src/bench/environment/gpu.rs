@@ -1,10 +1,11 @@
 //! Devices of NVIDIA, through the driver's own library where it is installed; a machine without one has no devices.
 
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
-use nvml_wrapper::enum_wrappers::device::Clock;
+use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::{Device, Nvml};
 
 use super::{Environment, Gpu};
+use crate::bench::results::DeviceState;
 
 /// Fills in devices, driver, CUDA and cuDNN.
 pub(super) fn fill(environment: &mut Environment) {
@@ -20,16 +21,36 @@ pub(super) fn fill(environment: &mut Environment) {
 }
 
 fn gpu(device: &Device) -> Gpu {
-    let reasons = device.current_throttle_reasons().unwrap_or(ThrottleReasons::empty());
-    // An idle device lowers its clock, which says nothing of the run.
-    let reasons = reasons.difference(ThrottleReasons::GPU_IDLE | ThrottleReasons::NONE);
     Gpu {
         name: device.name().unwrap_or_else(|_| "unknown".to_owned()),
         memory: device.memory_info().ok().map(|memory| memory.total),
         clock: device.clock_info(Clock::SM).ok(),
         max_clock: device.max_clock_info(Clock::SM).ok(),
-        throttle: reasons.iter_names().map(|(name, _)| name.to_lowercase().replace('_', " ")).collect(),
+        throttle: throttle(device),
     }
+}
+
+/// Why the clock is lower than it could be.
+fn throttle(device: &Device) -> Vec<String> {
+    let reasons = device.current_throttle_reasons().unwrap_or(ThrottleReasons::empty());
+    named(reasons)
+}
+
+/// Reasons in words, but for an idle device's, which say nothing of a run.
+fn named(reasons: ThrottleReasons) -> Vec<String> {
+    let reasons = reasons.difference(ThrottleReasons::GPU_IDLE | ThrottleReasons::NONE);
+    reasons.iter_names().map(|(name, _)| name.to_lowercase().replace('_', " ")).collect()
+}
+
+/// The first device as it is now.
+pub(crate) fn device_state() -> Option<DeviceState> {
+    let nvml = Nvml::init().ok()?;
+    let device = nvml.device_by_index(0).ok()?;
+    Some(DeviceState {
+        clock: device.clock_info(Clock::SM).ok(),
+        temperature: device.temperature(TemperatureSensor::Gpu).ok(),
+        throttle: throttle(&device),
+    })
 }
 
 /// Bytes of memory in use and free on the first device.
@@ -49,4 +70,17 @@ fn cudnn() -> Option<String> {
         get()
     };
     Some(format!("{}.{}.{}", version / 10_000, version % 10_000 / 100, version % 100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_told_in_words_and_an_idle_clock_is_none() {
+        let reasons =
+            ThrottleReasons::GPU_IDLE | ThrottleReasons::SW_POWER_CAP | ThrottleReasons::HW_SLOWDOWN;
+        assert_eq!(named(reasons), ["sw power cap", "hw slowdown"]);
+        assert!(named(ThrottleReasons::GPU_IDLE).is_empty());
+    }
 }

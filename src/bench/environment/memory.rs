@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::runtime::Provider;
+
 /// Bytes of memory.
 pub(super) fn total() -> Option<u64> {
     field("/proc/meminfo", "MemTotal:")
@@ -12,9 +14,25 @@ pub fn available() -> Option<u64> {
     field("/proc/meminfo", "MemAvailable:")
 }
 
+/// Does `work`, and says how much memory it took where this provider computes; `None` where nothing tells. A device's is
+/// what the driver says is in use afterwards and was not before, since ONNX Runtime's arena gives nothing back meanwhile;
+/// other programs on the device would be in it.
+pub fn peak_on<T>(provider: Provider, work: impl FnOnce() -> T) -> (T, Option<u64>) {
+    match provider {
+        Provider::Cpu => peak_of(work),
+        Provider::Cuda | Provider::TensorRt => {
+            let used = || super::device_memory().map(|(used, _)| used);
+            let before = used();
+            let done = work();
+            (done, before.zip(used()).map(|(before, after)| after.saturating_sub(before)))
+        }
+        _ => (work(), None),
+    }
+}
+
 /// Does `work`, and says how much memory the process took at the most beyond what it had before; `None` where the
 /// system does not tell.
-pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
+fn peak_of<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
     // Resets the high-water mark to what is resident now (man 5 proc).
     let reset = fs::write("/proc/self/clear_refs", "5").ok();
     let before = reset.and_then(|()| field("/proc/self/status", "VmRSS:"));

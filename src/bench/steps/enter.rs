@@ -6,13 +6,13 @@ use super::Problem;
 use super::arm::StepArm;
 use super::graphs::{self, Made};
 use crate::bench::arms::{ArmError, GraphArm, PeerArm};
-use crate::bench::cell::{CellError, engine};
+use crate::bench::cell::{CellError, awaken, engine};
 use crate::bench::entrant::{Checked, Entrant, model_info};
-use crate::bench::environment::peak_of;
+use crate::bench::environment::peak_on;
 use crate::bench::plan::{ArmKind, Cell, Graft, Peer, Program};
 use crate::bench::results::Status;
 use crate::bench::run::Setup;
-use crate::runtime::{Engine, OrtEngine, Provider};
+use crate::runtime::{Engine, OrtEngine};
 use crate::tensor::Tensor;
 use crate::train::manifest::CarriedRole;
 use crate::train::state::State;
@@ -54,8 +54,9 @@ fn graph_entrant(kind: ArmKind, graft: Graft, problem: &Problem, engine: &OrtEng
         }
     };
     entrant.result.model = Some(model_info(engine, &made.bytes));
-    let (loaded, peak) = peak_of(|| load(&made, state, graft, problem, engine));
-    entrant.result.peak_memory = peak.filter(|_| engine.info().provider == Provider::Cpu);
+    awaken(engine);
+    let (loaded, peak) = peak_on(engine.info().provider, || load(&made, state, graft, problem, engine));
+    entrant.result.peak_memory = peak;
     match loaded {
         Ok((arm, checked)) => entrant.judge(arm, checked),
         Err(error) => entrant.end(Status::Failed, error.to_string()),
@@ -123,8 +124,9 @@ fn peer_entrant(peer: Peer, cell: &Cell, problem: &Problem, setup: &Setup) -> En
     let optimizer = problem.step.optimizer;
     let want = problem.case.losses(optimizer);
     let loaded = peer_step(peer, problem).and_then(|(about, model)| {
+        let tables = (&problem.loss, problem.case.class_counts.as_slice());
         let batches = [&[problem.reference_inputs()][..], &problem.sets];
-        let mut arm = PeerArm::step(process.clone(), peer, cell, about, model.as_deref(), batches)?;
+        let mut arm = PeerArm::step(process.clone(), peer, cell, tables, about, model.as_deref(), batches)?;
         let got = arm.losses(optimizer.learning_rate(), want.len())?;
         Ok((arm, got))
     });
@@ -162,7 +164,6 @@ fn peer_step(peer: Peer, problem: &Problem) -> Result<(Value, Option<Vec<u8>>), 
         "logits": head.logits.name,
         "features": head.features.as_ref().map(|place| &place.name),
         "parameters": parameters,
-        "weights": problem.loss.class_weights(),
         "shape": problem.shape,
         "reference_rows": problem.reference.rows(),
         "recipe": recipe,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::PeerProcess;
 use crate::bench::arms::{Arm, ArmError, Inputs, Timed};
 use crate::bench::plan::{Cell, Peer};
+use crate::loss::Loss;
 use crate::tensor::{DType, Tensor};
 
 /// A peer that is loaded with the inputs of a cell.
@@ -27,27 +28,20 @@ impl PeerArm {
         process: Rc<RefCell<PeerProcess>>,
         peer: Peer,
         cell: &Cell,
+        (loss, counts): (&Loss, &[f64]),
         sets: &[Inputs],
         model: Option<&[u8]>,
     ) -> Result<Self, ArmError> {
         let file = process.borrow_mut().inputs(cell, sets.iter())?;
         let model = model.map(|bytes| write(&process, "loss.onnx", bytes)).transpose()?;
         let uses_features = sets.first().is_some_and(|set| set.iter().any(|(name, _)| name == "features"));
-        let request = json!({
-            "op": "load",
-            "arm": peer.name(),
-            "loss": cell.loss,
-            "rows": cell.rows,
-            "classes": cell.classes,
-            "features": cell.features,
-            "uses_features": uses_features,
-            "dtype": cell.dtype_name(),
-            "threads": cell.threads,
-            "device": cell.provider.name(),
-            "sets": sets.len(),
-            "file": file,
-            "model": model,
-        });
+        let mut request = common(peer, cell, loss, counts);
+        request["features"] = cell.features.into();
+        request["uses_features"] = uses_features.into();
+        request["dtype"] = cell.dtype_name().into();
+        request["sets"] = sets.len().into();
+        request["file"] = json!(file);
+        request["model"] = json!(model);
         Self::load(process, peer, &request)
     }
 
@@ -60,6 +54,7 @@ impl PeerArm {
         process: Rc<RefCell<PeerProcess>>,
         peer: Peer,
         cell: &Cell,
+        (loss, counts): (&Loss, &[f64]),
         mut about: Value,
         model: Option<&[u8]>,
         batches: [&[Inputs]; 2],
@@ -68,18 +63,10 @@ impl PeerArm {
         if let Some(bytes) = model {
             about["model"] = json!(write(&process, &format!("{}.onnx", peer.name()), bytes)?);
         }
-        let request = json!({
-            "op": "load",
-            "arm": peer.name(),
-            "loss": cell.loss,
-            "rows": cell.rows,
-            "classes": cell.classes,
-            "threads": cell.threads,
-            "device": cell.provider.name(),
-            "sets": batches[1].len(),
-            "file": file,
-            "step": about,
-        });
+        let mut request = common(peer, cell, loss, counts);
+        request["sets"] = batches[1].len().into();
+        request["file"] = json!(file);
+        request["step"] = about;
         Self::load(process, peer, &request)
     }
 
@@ -160,6 +147,25 @@ impl Timed for BoundPeer<'_> {
         }
         Ok(seconds)
     }
+}
+
+/// What every request to load says: the cell, and the loss with its tables and parameters.
+fn common(peer: Peer, cell: &Cell, loss: &Loss, counts: &[f64]) -> Value {
+    let parameters = loss.spec().parameters.iter();
+    let parameters: serde_json::Map<String, Value> =
+        parameters.map(|(name, parameter)| (name.clone(), parameter.value.into())).collect();
+    json!({
+        "op": "load",
+        "arm": peer.name(),
+        "loss": cell.loss,
+        "parameters": parameters,
+        "weights": loss.class_weights(),
+        "counts": counts,
+        "rows": cell.rows,
+        "classes": cell.classes,
+        "threads": cell.threads,
+        "device": cell.provider.name(),
+    })
 }
 
 /// Writes a model where the process finds it.

@@ -1,0 +1,164 @@
+//! Vectors of NEON, which every 64-bit ARM machine has.
+//!
+//! Every `unsafe` here calls an instruction of NEON, and reads or writes slices whose length was looked at.
+
+use std::arch::aarch64::*;
+
+use super::{Level, Vector};
+
+/// NEON
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Neon;
+
+impl Level for Neon {
+    type F32 = F32x4;
+    type F64 = F64x2;
+    const FMA: bool = true;
+}
+
+macro_rules! vector {
+    ($name:ident($register:ty) of $len:literal $element:ty: $splat:ident $load:ident $store:ident
+        $add:ident $sub:ident $mul:ident $fused:ident $magnitude:ident $above:ident $select:ident $max_across:ident
+        { $($rest:item)* }) => {
+        #[derive(Debug, Clone, Copy)]
+        pub(super) struct $name($register);
+
+        impl Vector for $name {
+            type Element = $element;
+            const LEN: usize = $len;
+
+            #[inline(always)]
+            fn splat(x: $element) -> Self {
+                // SAFETY: see the top of the file.
+                Self(unsafe { $splat(x) })
+            }
+
+            #[inline(always)]
+            fn load(from: &[$element]) -> Self {
+                assert!(from.len() >= $len);
+                // SAFETY: so many elements there are.
+                Self(unsafe { $load(from.as_ptr()) })
+            }
+
+            #[inline(always)]
+            fn store(self, to: &mut [$element]) {
+                assert!(to.len() >= $len);
+                // SAFETY: so many elements there are.
+                unsafe { $store(to.as_mut_ptr(), self.0) }
+            }
+
+            #[inline(always)]
+            fn load_part(from: &[$element], fill: $element) -> Self {
+                let mut array = [fill; $len];
+                array[..from.len()].copy_from_slice(from);
+                Self::load(&array)
+            }
+
+            #[inline(always)]
+            fn store_part(self, to: &mut [$element]) {
+                let mut array = [0.0; $len];
+                self.store(&mut array);
+                to.copy_from_slice(&array[..to.len()]);
+            }
+
+            #[inline(always)]
+            fn stream(self, to: &mut [$element]) {
+                self.store(to);
+            }
+
+            #[inline(always)]
+            fn add(self, b: Self) -> Self {
+                // SAFETY: see the top of the file.
+                Self(unsafe { $add(self.0, b.0) })
+            }
+
+            #[inline(always)]
+            fn sub(self, b: Self) -> Self {
+                // SAFETY: see the top of the file.
+                Self(unsafe { $sub(self.0, b.0) })
+            }
+
+            #[inline(always)]
+            fn mul(self, b: Self) -> Self {
+                // SAFETY: see the top of the file.
+                Self(unsafe { $mul(self.0, b.0) })
+            }
+
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                // SAFETY: see the top of the file.
+                Self(unsafe { $fused(c.0, self.0, b.0) })
+            }
+
+            #[inline(always)]
+            fn max(self, b: Self) -> Self {
+                // The instruction for a maximum gives NaN where one of them is.
+                self.select_above(b, self, b)
+            }
+
+            #[inline(always)]
+            fn magnitude(self) -> Self {
+                // SAFETY: see the top of the file.
+                Self(unsafe { $magnitude(self.0) })
+            }
+
+            #[inline(always)]
+            fn select_above(self, b: Self, x: Self, y: Self) -> Self {
+                // SAFETY: see the top of the file.
+                Self(unsafe { $select($above(self.0, b.0), x.0, y.0) })
+            }
+
+            #[inline(always)]
+            fn zero_below(self, x: Self, bound: Self) -> Self {
+                bound.select_above(x, Self::splat(0.0), self)
+            }
+
+            #[inline(always)]
+            fn times_sign_of(self, x: Self) -> Self {
+                let zero = Self::splat(0.0);
+                x.select_above(zero, self, zero.select_above(x, zero.sub(self), zero))
+            }
+
+            #[inline(always)]
+            fn max_across(self) -> $element {
+                // SAFETY: see the top of the file.
+                unsafe { $max_across(self.0) }
+            }
+
+            $($rest)*
+        }
+    };
+}
+
+vector! { F32x4(float32x4_t) of 4 f32: vdupq_n_f32 vld1q_f32 vst1q_f32
+vaddq_f32 vsubq_f32 vmulq_f32 vfmaq_f32 vabsq_f32 vcgtq_f32 vbslq_f32 vmaxnmvq_f32 {
+    #[inline(always)]
+    fn low_bits_as_exponent(self) -> Self {
+        // SAFETY: see the top of the file.
+        Self(unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<23>(vreinterpretq_u32_f32(self.0))) })
+    }
+
+    #[inline(always)]
+    fn sum_across(self) -> f64 {
+        // SAFETY: see the top of the file.
+        unsafe {
+            let (low, high) = (vcvt_f64_f32(vget_low_f32(self.0)), vcvt_high_f64_f32(self.0));
+            vaddvq_f64(vaddq_f64(low, high))
+        }
+    }
+} }
+
+vector! { F64x2(float64x2_t) of 2 f64: vdupq_n_f64 vld1q_f64 vst1q_f64
+vaddq_f64 vsubq_f64 vmulq_f64 vfmaq_f64 vabsq_f64 vcgtq_f64 vbslq_f64 vmaxnmvq_f64 {
+    #[inline(always)]
+    fn low_bits_as_exponent(self) -> Self {
+        // SAFETY: see the top of the file.
+        Self(unsafe { vreinterpretq_f64_u64(vshlq_n_u64::<52>(vreinterpretq_u64_f64(self.0))) })
+    }
+
+    #[inline(always)]
+    fn sum_across(self) -> f64 {
+        // SAFETY: see the top of the file.
+        unsafe { vaddvq_f64(self.0) }
+    }
+} }
