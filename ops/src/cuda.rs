@@ -1,8 +1,10 @@
 //! The fused operator on CUDA: its source, written for a loss, its compilation, and its launches.
 //!
 //! [`Plan`] says how rows are spread over threads, [`source`] writes the kernels, [`code`] has them compiled by NVRTC and
-//! keeps what it made, and [`Kernels`] runs them on a stream. Neither the driver nor NVRTC is linked: `libraries` finds
-//! them where there is a device. The row program becomes straight-line code, so that nothing is interpreted on the device; types, sizes and options
+//! keeps what it made, and `launch` runs them on a stream. Neither the driver nor NVRTC is linked: `libraries` finds
+//! them where there is a device.
+//!
+//! The row program becomes straight-line code, so that nothing is interpreted on the device; types, sizes and options
 //! become macros above the sources of `cuda/kernels`. Labels that are no class make their row NaN: a device raises no
 //! errors. Invariant: equal losses and types give equal sources.
 
@@ -16,13 +18,15 @@ mod nvrtc;
 mod plan;
 mod program;
 
-pub use arguments::{Slot, arguments};
 pub use compile::code;
-pub use driver::{Device, DevicePointer, Driver, Entered};
-pub use launch::{Kernels, Launch, device};
-pub use libraries::{DRIVER, loaded_files, open_driver, open_nvrtc, places_of};
+pub use libraries::open_nvrtc;
 pub use nvrtc::{Nvrtc, Target};
 pub use plan::{Plan, Shape};
+
+pub(crate) use arguments::Slot;
+pub(crate) use launch::{Kernels, Launch, device};
+
+use arguments::arguments;
 
 use crate::descriptor::{Descriptor, FeatureInput, Input, Output, Read, Reduction};
 

@@ -4,7 +4,6 @@
 //! failure becomes a status with a message.
 
 mod api;
-#[cfg(any(target_os = "linux", windows))]
 mod cuda;
 mod given;
 mod kernel;

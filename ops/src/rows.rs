@@ -1,7 +1,7 @@
 //! Passes over a part of a row.
 //!
 //! A part is given in [`Pieces`]: what is before the label and what is after it, since most passes leave the label out. Sums
-//! are added up in vectors over at most [`GROUP`] terms, and from there in float64, so that long rows lose no digits.
+//! are added up in vectors over at most `GROUP` terms, and from there in float64, so that long rows lose no digits.
 
 use crate::math::Real;
 use crate::simd::{Level, Vector};

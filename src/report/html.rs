@@ -4,7 +4,8 @@ use crate::bench::Results;
 
 const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/page.css");
-const SCRIPT: &str = include_str!("html/page.js");
+/// What the page draws, then the page: only the latter runs anything by itself.
+const SCRIPT: [&str; 2] = [include_str!("html/bars.js"), include_str!("html/page.js")];
 
 /// The results as a page. Samples stay in `results.json`; the page has their statistics.
 pub fn html(results: &Results) -> String {
@@ -19,7 +20,7 @@ pub fn html(results: &Results) -> String {
     let data = data.replace('<', "\\u003c");
     let title = escape(&results.plan);
     PAGE.replace("/*STYLE*/", STYLE)
-        .replace("/*SCRIPT*/", SCRIPT)
+        .replace("/*SCRIPT*/", &SCRIPT.concat())
         .replace("{{title}}", &title)
         .replace("/*DATA*/", &data)
 }

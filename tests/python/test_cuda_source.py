@@ -18,7 +18,7 @@ TYPES = ["f32", "f64", "f16", "bf16"]
 # A warp, a block and a streamed block a row.
 CLASSES = [100, 5000, 100_000]
 OPTIONS = {
-    "ib": ["--runtime-input=enabled,class_weights,alpha", "--ignore-index=-100"],
+    "ib": ["--runtime-input=enabled,class_weights,alpha,epsilon", "--ignore-index=-100"],
     "cross-entropy": ["--set=label_smoothing=0.1", "--reduction=none", "--outputs=loss,logits_grad,row_loss"],
     "ib-focal": ["--feature-input=norm", "--outputs=loss,logits_grad,features_grad,influence_weight"],
 }

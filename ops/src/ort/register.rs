@@ -43,11 +43,7 @@ pub unsafe extern "system" fn RegisterCustomOps(
 /// node is given to it, so its kernel is never made; CUDA's libraries are looked for only then.
 unsafe fn domain() -> Result<*mut OrtCustomOpDomain, Failure> {
     let mut domain = std::ptr::null_mut();
-    let operators = [
-        operator::of::<Kernel>(),
-        #[cfg(any(target_os = "linux", windows))]
-        operator::of::<super::cuda::CudaKernel>(),
-    ];
+    let operators = [operator::of::<Kernel>(), operator::of::<super::cuda::CudaKernel>()];
     // SAFETY: a name that ends with 0; the operators are never freed.
     unsafe {
         check((api().CreateCustomOpDomain)(c"ai.ibgraph".as_ptr(), &mut domain))?;

@@ -41,7 +41,6 @@ impl Tensor {
     }
 
     /// Where the elements are, wherever that is.
-    #[cfg(any(target_os = "linux", windows))]
     pub fn address(&self) -> usize {
         self.data.addr()
     }
@@ -68,7 +67,6 @@ impl Tensor {
 ///
 /// # Safety
 /// `context` is that of the running call.
-#[cfg(any(target_os = "linux", windows))]
 pub(super) unsafe fn output_address(
     context: *mut OrtKernelContext,
     index: usize,

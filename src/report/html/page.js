@@ -58,7 +58,7 @@ const summaryOf = (arm) => arm[state.series]?.summary;
 // --- groups: cells that differ in their sizes only
 
 const groupName = (cell) =>
-  [...(cell.classifier ? [`training ${cell.classifier}`, cell.loss, cell.optimizer] : [cell.loss, cell.dtype]),
+  [...(cell.classifier ? ["training", cell.loss, cell.optimizer] : [cell.loss, cell.dtype]),
     cell.provider, `${cell.threads} thread${cell.threads === 1 ? "" : "s"}`].join(", ");
 const groups = [...new Set(results.cells.map(groupName))];
 const unique = (values) => [...new Set(values)].sort((a, b) => a - b);
@@ -145,7 +145,8 @@ function picker(label, key, options, show = String) {
 
 function controls() {
   const cells = inGroup();
-  const values = (key) => unique(cells.map((cell) => cell[key]));
+  const ofSteps = cells.some((cell) => cell.classifier);
+  const values = (key) => ofSteps ? [] : unique(cells.map((cell) => cell[key]));
   const pickers = [
     picker("What", "group", groups),
     picker("Caches", "series", ["cold", "warm"], (s) => s === "cold" ? "cold (inputs rotate)" : "warm (same input)"),
@@ -259,17 +260,22 @@ function charts() {
   const cells = inGroup().filter((cell) => cell.features === state.features);
   const caption = (id, text, detail) => byId(id).replaceChildren(text, element("small", {}, detail));
   const series = state.series === "cold" ? "inputs rotate, caches cold" : "same input, caches warm";
+  const ofSteps = inGroup().some((cell) => cell.classifier);
+  for (const id of ["chart-classes", "chart-bandwidth"]) byId(id).parentElement.hidden = ofSteps;
+  byId("chart-rows").parentElement.classList.toggle("wide", ofSteps);
+  // A training step has one number of classes, and of the bytes that it moves nobody knows the least.
+  if (ofSteps) {
+    const detail = "median time, and its 95 % interval as a line; every classifier has a scale of its own";
+    caption("caption-rows", "Time of a training step", `${detail}; ${series}`);
+    bars(byId("chart-rows"), inGroup());
+    return;
+  }
   const throughput = (cell, seconds) => cell.rows / seconds;
   const rateAxis = { yLabel: "samples a second", yText: rate };
   caption("caption-rows", "Throughput by batch size",
     `samples a second, C = ${state.classes}, D = ${state.features}; ${series}`);
   chart(byId("chart-rows"), lines(cells.filter((cell) => cell.classes === state.classes), "rows", throughput),
     { xLabel: "batch size N", ...rateAxis });
-  // A training step has one classifier, and so one number of classes; and of the bytes it moves nobody knows the least.
-  const ofSteps = inGroup().some((cell) => cell.classifier);
-  for (const id of ["chart-classes", "chart-bandwidth"]) byId(id).parentElement.hidden = ofSteps;
-  byId("chart-rows").parentElement.classList.toggle("wide", ofSteps);
-  if (ofSteps) return;
   caption("caption-classes", "Throughput by number of classes",
     `samples a second, N = ${state.rows}, D = ${state.features}; ${series}`);
   const byClass = cells.filter((cell) => cell.rows === state.rows);
@@ -326,7 +332,9 @@ function table() {
     } }, name);
     return element("th", { scope: "col", class: kind, "aria-sort": sorted }, button);
   };
-  byId("table").tHead.replaceChildren(element("tr", {}, ...COLUMNS.map(heading)));
+  const all = rows();
+  const columns = COLUMNS.filter(([name, , value]) => name === "arm" || all.some((row) => (value(row) ?? "") !== ""));
+  byId("table").tHead.replaceChildren(element("tr", {}, ...columns.map(heading)));
   const column = COLUMNS.find(([name]) => name === sorting.key) ?? COLUMNS[0];
   const value = column[2];
   const compare = (a, b) => {
@@ -337,12 +345,12 @@ function table() {
     const difference = typeof x === "string" ? x.localeCompare(y) : x - y;
     return (sorting.up ? difference : -difference) || a.order - b.order;
   };
-  const line = (row) => element("tr", {}, ...COLUMNS.map(([name, kind, , show]) => {
+  const line = (row) => element("tr", {}, ...columns.map(([name, kind, , show]) => {
     if (name !== "arm") return element("td", { class: kind }, String(show(row)));
     const dot = element("span", { class: "dot", style: `background: ${colour(row.arm.arm)}` });
     return element("td", { class: kind, title: row.arm.reason ?? "" }, dot, row.arm.arm);
   }));
-  byId("table").tBodies[0].replaceChildren(...rows().sort(compare).map(line));
+  byId("table").tBodies[0].replaceChildren(...all.sort(compare).map(line));
 }
 
 function leftOut() {
