@@ -76,6 +76,31 @@ def test_the_page_draws_every_figure(results, tmp_path, width):
     assert shown(median) in body
 
 
+STEPS = f"""\
+name: steps
+classifiers: [{ROOT / "tests/data/classifiers/cnn/model.onnx"}]
+emit: [gradients, train-step]
+rows: [4]
+threads: [1]
+peers: [ort-training]
+budget: {{cell: 0.1, samples: 20}}
+"""
+
+
+def test_the_page_of_training_steps_has_bars_and_keeps_to_the_schema(run_ibgraph, ort_library, tmp_path):
+    (tmp_path / "steps.yaml").write_text(STEPS)
+    done = run_ibgraph("bench", tmp_path / "steps.yaml", "--runtime", ort_library, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr.decode()
+    schema = json.loads((ROOT / "docs" / "results.schema.json").read_text())
+    fastjsonschema.compile(schema)(json.loads((tmp_path / "out" / "results.json").read_text()))
+    dom = rendered(tmp_path / "out" / "report.html", tmp_path, 390)
+    body = dom[dom.index("<body") : dom.index('<script id="data"')]
+    assert "cnn, batches of 4" in body
+    assert re.findall(r'class="bar" data-arm="([^"]+)"', body) == ["gradients", "train-step"]
+    assert ">bandwidth</button>" not in body and ">samples/s</button>" in body
+    assert "no Python with ONNX Runtime Training was named" in body
+
+
 def shown(seconds: float) -> str:
     value, unit = (seconds * 1e3, "ms") if seconds >= 1e-3 else (seconds * 1e6, "µs")
     return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.1f} {unit}" if value >= 9.995 else f"{value:.2f} {unit}"
