@@ -1,8 +1,11 @@
-//! How long compiling takes: losses to files, losses onto classifiers, the backward of whole classifiers.
+//! How long compiling takes: losses to files, losses onto classifiers, the backward of whole classifiers, among them one of
+//! the size of ResNet-50.
 //!
 //! `cargo bench --bench compile`; `-- --test` runs each once.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark stops at the first error")]
+
+mod resnet50;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -66,8 +69,8 @@ fn train_step(c: &mut Criterion) {
     let recipe = Recipe::new(Optimizer::AdamW(Betas::default()));
     let mut group = c.benchmark_group("train-step");
     group.sample_size(20);
-    for name in CLASSIFIERS {
-        let bytes = model(name);
+    let small = CLASSIFIERS.map(|name| (name, model(name)));
+    for (name, bytes) in small.into_iter().chain([("resnet50", resnet50::model())]) {
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_function(name, |b| {
             b.iter(|| {
