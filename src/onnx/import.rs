@@ -59,7 +59,7 @@ pub fn import(host: &Host<'_>, roots: &[&str]) -> Result<Imported, ImportError> 
             importer.node(node);
         }
     }
-    for root in roots.iter().filter(|root| !importer.done.values.contains_key(**root)) {
+    if let Some(root) = roots.iter().find(|root| !importer.done.values.contains_key(**root)) {
         let Unknown { culprit, why, .. } = importer.unknown.get(*root).cloned().unwrap_or_else(|| Unknown {
             culprit: format!("what is stored as `{root}`"),
             why: "it is no dense tensor of a supported type".to_owned(),
