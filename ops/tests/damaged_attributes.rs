@@ -145,5 +145,5 @@ fn damaged_attributes_are_refused_or_run() {
             }
         }
     }
-    assert!(refused > ROUNDS / 10 && ran > ROUNDS / 100, "{refused} refused, {ran} ran of {ROUNDS}");
+    assert!(refused > ROUNDS / 10 && ran >= ROUNDS / 100, "{refused} refused, {ran} ran of {ROUNDS}");
 }
