@@ -22,7 +22,7 @@ mod vjp;
 
 use std::fmt;
 
-use crate::graph::{BinaryOp, Builder, Node, ValueId};
+use crate::graph::{BinaryOp, Builder, InferError, Node, ValueId};
 use crate::tensor::DType;
 use vjp::Vjp;
 
@@ -139,15 +139,26 @@ impl<'a> Sweep<'a> {
             return;
         }
         let mut vjp = Vjp { b: self.b, node, gradients: &gradients, needed: &needed };
-        match rules::apply(&mut vjp) {
-            Ok(found) => {
-                for ((id, gradient), needed) in node.inputs.iter().zip(found).zip(&needed) {
-                    if let (Some(gradient), true) = (gradient, needed) {
-                        self.add(*id, gradient);
-                    }
-                }
-            }
+        let mut outcome = rules::apply(&mut vjp);
+        if let Some(failure) = self.b.take_failure() {
+            outcome = Err(contradiction(&failure));
+        }
+        match outcome {
+            Ok(found) => self.collect(node, &needed, found),
             Err(why) => self.give_up(node, &needed, why),
+        }
+    }
+
+    /// Adds a rule's gradients to those of the node's inputs.
+    fn collect(&mut self, node: &Node, needed: &[bool], found: Vec<Option<ValueId>>) {
+        for ((id, gradient), needed) in node.inputs.iter().zip(found).zip(needed) {
+            if let (Some(gradient), true) = (gradient, needed) {
+                self.add(*id, gradient);
+            }
+        }
+        if let Some(failure) = self.b.take_failure() {
+            let (node, operator) = (self.label(node.output()), node.op.name().to_owned());
+            self.missing.push(NoRule { node, operator, why: contradiction(&failure) });
         }
     }
 
@@ -164,6 +175,10 @@ impl<'a> Sweep<'a> {
     fn label(&self, id: ValueId) -> String {
         self.b.graph().value(id).name.clone().unwrap_or_else(|| id.to_string())
     }
+}
+
+fn contradiction(failure: &InferError) -> String {
+    format!("the types around it contradict each other ({failure})")
 }
 
 fn is_float(dtype: DType) -> bool {

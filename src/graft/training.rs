@@ -11,12 +11,13 @@ use serde_json::json;
 use super::attach::{AttachError, checked_opset, features, labels};
 use super::description::{FORMAT, METADATA};
 use super::discover::Head;
-use crate::autodiff::{self, AutodiffError};
+use crate::autodiff;
 use crate::graph::{BinaryOp, Builder, ValueId};
 use crate::loss::metadata;
 use crate::loss::{Interface, InterfaceError, Loss, Reduction};
-use crate::onnx::{Delta, Host, ImportError, Imported, import};
+use crate::onnx::{Delta, Host, Imported, import};
 use crate::row;
+use crate::tensor::DType;
 use crate::train::manifest::{
     self, Carried, CarriedRole, Initial, Input, Kind, Manifest, Output, OutputRole, Port,
 };
@@ -25,6 +26,7 @@ use crate::train::update::{Parameter, append};
 use crate::train::{Recipe, loss_scale};
 
 mod additions;
+mod error;
 mod glob;
 mod loss;
 mod parameters;
@@ -32,6 +34,7 @@ mod ports;
 mod prospect;
 
 use additions::Additions;
+pub use error::TrainingError;
 pub use parameters::Selection;
 use parameters::{Chosen, Settled, statistics};
 use ports::{classifier_outputs, data_inputs};
@@ -63,30 +66,6 @@ pub struct Training {
     pub left_out: Vec<(String, String)>,
 }
 
-/// A classifier that cannot be trained as asked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainingError {
-    /// The loss does not fit the classifier.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
-    /// A loss that is not reduced to one number.
-    #[error("a training step needs one loss, and the reduction is none; choose mean, weighted-mean or sum")]
-    NotReduced,
-    /// See [`ImportError`].
-    #[error(transparent)]
-    Import(#[from] ImportError),
-    /// See [`AutodiffError`].
-    #[error("{0}; freeze the parameters before it with --freeze, or export the model without it")]
-    Autodiff(#[from] AutodiffError),
-    /// A pattern that matches nothing, or nothing left to train.
-    #[error("{0}")]
-    Selection(String),
-    /// See [`InterfaceError`].
-    #[error(transparent)]
-    Interface(#[from] InterfaceError),
-}
-
 /// Adds the backward pass, and the optimizer where there is a recipe, to what [`super::discover()`] found.
 ///
 /// # Errors
@@ -105,6 +84,7 @@ pub fn training(host: &Host<'_>, head: &Head, plan: TrainingPlan<'_>) -> Result<
     roots.extend(labels.iter().map(|labels| labels.name.as_str()));
     let mut imported = import(host, &roots)?;
     let chosen = plan.selection.choose(&imported).map_err(TrainingError::Selection)?;
+    check_matrix(&imported, "logits", logits)?;
     let mut maker = Maker {
         additions: Additions::new(host, &imported),
         logits: imported.values[logits],
@@ -121,6 +101,16 @@ pub fn training(host: &Host<'_>, head: &Head, plan: TrainingPlan<'_>) -> Result<
     maker.names.extend(features.map(|name| ("features".to_owned(), name.to_owned())));
     let made = maker.make(&chosen)?;
     finish(opset, &imported, made, plan, &loss)
+}
+
+/// What the discovery says of a value comes from what the file declares, which need not be so.
+fn check_matrix(imported: &Imported, role: &'static str, name: &str) -> Result<(), TrainingError> {
+    let ty = imported.builder.ty(imported.values[name]);
+    let is_float = matches!(ty.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
+    match ty.rank() == 2 && is_float {
+        true => Ok(()),
+        false => Err(TrainingError::NoMatrix { role, name: name.to_owned(), ty: ty.clone() }),
+    }
 }
 
 /// Half types leave gradients no room before they are scaled: the loss is computed in float32.
@@ -158,6 +148,7 @@ struct Made {
 impl Maker<'_> {
     fn make(mut self, chosen: &Chosen) -> Result<Made, TrainingError> {
         let lowered = self.lowered();
+        self.check_types()?;
         let scale = self.plan.recipe.is_some_and(|recipe| recipe.loss_scale).then(|| {
             let (input, value) = loss_scale(self.b, self.additions.names());
             self.inputs.push(input);
@@ -168,6 +159,7 @@ impl Maker<'_> {
         for (value, gradient) in &mut seeds {
             *gradient = self.scaled(*gradient, scale, *value);
         }
+        self.check_types()?;
         let gradients = autodiff::backward(self.b, &seeds, &chosen.values(), &[])?;
         let mut outputs = vec![self.loss_output(lowered.loss)];
         outputs.append(&mut self.outputs);
@@ -187,9 +179,14 @@ impl Maker<'_> {
             Some(recipe) => self.update(&parameters, recipe, scale, &mut outputs),
             None => self.gradients(&parameters, &mut outputs),
         };
+        self.check_types()?;
         carried.extend(self.statistics());
         let Self { additions, inputs, names, .. } = self;
         Ok(Made { additions, inputs, outputs, carried, names, left_out })
+    }
+
+    fn check_types(&mut self) -> Result<(), TrainingError> {
+        self.b.take_failure().map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     /// A gradient times the loss scale, in the type of its value.

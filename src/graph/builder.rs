@@ -11,8 +11,9 @@ use crate::tensor::{DType, Tensor, TensorData};
 /// A graph in the making.
 ///
 /// The builder serves lowerings, whose operand types are decided by this program; so a type that an operator does not
-/// take is a defect of the lowering, and panics with the operator and the types. No user input reaches that point. What
-/// comes from a file is added by [`Builder::try_nodes`].
+/// take is a defect of the lowering, and panics with the operator and the types. What comes from a file is added by
+/// [`Builder::try_nodes`]. On top of that nothing can be relied on, because the types that a file declares may contradict
+/// each other: there the builder is [`Builder::wary`], and notes what failed instead.
 #[derive(Debug, Default)]
 pub struct Builder {
     graph: Graph,
@@ -22,6 +23,8 @@ pub struct Builder {
     constant_places: HashMap<ValueId, usize>,
     /// Places of the nodes that make values.
     makers: HashMap<ValueId, usize>,
+    wary: bool,
+    failure: Option<InferError>,
 }
 
 /// Type, shape and bytes of a constant.
@@ -35,6 +38,17 @@ impl Builder {
     pub fn new(name: &str) -> Self {
         let graph = Graph { name: name.to_owned(), ..Graph::default() };
         Self { graph, ..Self::default() }
+    }
+
+    /// From here on an operator that does not take its inputs is noted for [`Self::take_failure`]; what it would make has
+    /// the type of its first input.
+    pub fn wary(&mut self) {
+        self.wary = true;
+    }
+
+    /// The first operator since the last call that did not take its inputs. The graph is of no use then.
+    pub fn take_failure(&mut self) -> Option<InferError> {
+        self.failure.take()
     }
 
     /// The graph so far.
@@ -145,13 +159,22 @@ impl Builder {
     }
 
     /// The first `count` outputs of a node; an equal node is not made twice.
-    #[expect(clippy::panic, reason = "a defect of a lowering, which no input can reach; see the type's docs")]
     pub fn nodes(&mut self, op: Op, inputs: &[ValueId], count: usize) -> Vec<ValueId> {
         let key = (op.clone(), inputs.to_vec());
         if let Some(made) = self.made.get(&key).filter(|made| made.len() >= count) {
             return made[..count].to_vec();
         }
-        self.try_nodes(op, inputs, count).unwrap_or_else(|e| panic!("{e}"))
+        self.try_nodes(op, inputs, count).unwrap_or_else(|error| self.failed(error, inputs, count))
+    }
+
+    #[expect(clippy::panic, reason = "a defect of a lowering, which no input can reach; see the type's docs")]
+    fn failed(&mut self, error: InferError, inputs: &[ValueId], count: usize) -> Vec<ValueId> {
+        if !self.wary {
+            panic!("{error}");
+        }
+        self.failure.get_or_insert(error);
+        let ty = inputs.first().map_or(TensorType::new(DType::F32, &[]), |id| self.ty(*id).clone());
+        (0..count).map(|_| self.value(None, ty.clone())).collect()
     }
 
     /// The first `count` outputs of a node.

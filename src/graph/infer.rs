@@ -49,7 +49,11 @@ impl Op {
             let arity = self.arity();
             Err(format!("{} to {} inputs, not {}", arity.start(), arity.end(), inputs.len()))
         };
-        let types = outcome.map_err(|why| InferError {
+        let possible = |types: Vec<TensorType>| match types.iter().find(|ty| !ty.is_possible()) {
+            Some(ty) => Err(format!("it would make {ty}, which is too large for any memory")),
+            None => Ok(types),
+        };
+        let types = outcome.and_then(possible).map_err(|why| InferError {
             operator: self.name().to_owned(),
             inputs: inputs.iter().map(|v| v.ty.to_string()).collect::<Vec<_>>().join(", "),
             why,

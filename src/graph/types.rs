@@ -88,6 +88,12 @@ impl TensorType {
         self.shape.len()
     }
 
+    /// Whether a value of this type could be held in memory: no product of its extents overflows.
+    pub fn is_possible(&self) -> bool {
+        let bytes = self.shape.iter().filter_map(Dim::fixed).try_fold(8usize, |a, n| a.checked_mul(n.max(1)));
+        bytes.is_some_and(|bytes| isize::try_from(bytes).is_ok())
+    }
+
     /// Every extent, where all are known.
     pub fn fixed_shape(&self) -> Option<Vec<usize>> {
         self.shape.iter().map(Dim::fixed).collect()

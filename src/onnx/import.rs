@@ -59,11 +59,16 @@ pub fn import(host: &Host<'_>, roots: &[&str]) -> Result<Imported, ImportError> 
             importer.node(node);
         }
     }
-    for root in roots {
-        if let Some(Unknown { culprit, why, .. }) = importer.unknown.get(*root) {
-            return Err(ImportError { value: (*root).to_owned(), node: culprit.clone(), why: why.clone() });
-        }
+    if let Some(root) = roots.iter().find(|root| !importer.done.values.contains_key(**root)) {
+        let Unknown { culprit, why, .. } = importer.unknown.get(*root).cloned().unwrap_or_else(|| Unknown {
+            culprit: format!("what is stored as `{root}`"),
+            why: "it is no dense tensor of a supported type".to_owned(),
+            from: Vec::new(),
+        });
+        return Err(ImportError { value: (*root).to_owned(), node: culprit, why });
     }
+    // What is built on the model cannot rely on its types: those that the file declares may be wrong.
+    importer.done.builder.wary();
     Ok(importer.done)
 }
 
@@ -198,6 +203,11 @@ impl<'a> Importer<'a> {
             node.input[..count].iter().map(|i| self.input(i)).collect();
         let arguments = Arguments { node, inputs: inputs?, opset: self.opset };
         let outputs = translate(&mut self.done.builder, &arguments)?;
+        if let Some(more) =
+            node.output.get(outputs.len()..).and_then(|more| more.iter().find(|o| !o.is_empty()))
+        {
+            return Err(format!("its output `{more}` is one that has no meaning here"));
+        }
         for (name, id) in node.output.iter().zip(outputs) {
             if !name.is_empty() {
                 self.name(name, id);

@@ -75,7 +75,7 @@ impl Batch {
         std::hint::black_box(total);
     }
 
-    /// A task has as many elements as one of the kernel's.
+    /// Each tensor in two halves.
     fn copy(&mut self, pool: &dyn Pool) {
         copy(&self.logits, &mut self.logits_grad, pool);
         copy(&self.features, &mut self.features_grad, pool);

@@ -63,6 +63,14 @@ pub(super) fn conv(conv: &Conv, inputs: &[&TensorType]) -> Result<TensorType, St
     spatial(x, &conv.window)?;
     need_rank(w, x.rank())?;
     inputs[1..].iter().try_for_each(|t| need_dtype(t, x.dtype))?;
+    if let (Some(channels), Some(of_group)) = (x.shape[1].fixed(), w.shape[1].fixed())
+        && of_group.checked_mul(conv.group) != Some(channels)
+    {
+        return Err(format!("{} groups of {of_group} channels are not {channels}", conv.group));
+    }
+    if w.shape[0].fixed().is_some_and(|n| n % conv.group != 0) {
+        return Err(format!("its outputs are not shared out evenly among {} groups", conv.group));
+    }
     let mut shape = vec![x.shape[0].clone(), w.shape[0].clone()];
     for axis in 0..conv.window.axes() {
         shape.push(slid(&x.shape[axis + 2], &conv.window, axis, false)?);

@@ -9,10 +9,11 @@ pub(super) fn stored_type(tensor: &TensorProto) -> Option<TensorType> {
     let dtype = DType::from_onnx_code(tensor.data_type?)?;
     let shape: Option<Vec<Dim>> =
         tensor.dims.iter().map(|n| usize::try_from(*n).ok().map(Dim::Fixed)).collect();
-    Some(TensorType { dtype, shape: shape? })
+    Some(TensorType { dtype, shape: shape? }).filter(TensorType::is_possible)
 }
 
-/// The declared type of a value; `None` where the element type or the rank is not known here.
+/// The declared type of a value; `None` where the element type or the rank is not known here, or no
+/// memory holds such a value.
 pub fn port_type(port: &ValueInfoProto) -> Option<TensorType> {
     let tensor = port.r#type.as_ref()?.tensor_type.as_ref()?;
     let dtype = DType::from_onnx_code(tensor.elem_type?)?;
@@ -22,5 +23,5 @@ pub fn port_type(port: &ValueInfoProto) -> Option<TensorType> {
         _ => Dim::Unknown,
     };
     let shape = tensor.shape.as_ref()?.dim.iter().map(dim).collect();
-    Some(TensorType { dtype, shape })
+    Some(TensorType { dtype, shape }).filter(TensorType::is_possible)
 }

@@ -1,0 +1,47 @@
+//! Why a classifier cannot be trained.
+
+use crate::autodiff::AutodiffError;
+use crate::graft::attach::AttachError;
+use crate::graph::{InferError, TensorType};
+use crate::loss::InterfaceError;
+use crate::onnx::ImportError;
+
+/// A classifier that cannot be trained as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainingError {
+    /// The loss does not fit the classifier.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A loss that is not reduced to one number.
+    #[error("a training step needs one loss, and the reduction is none; choose mean, weighted-mean or sum")]
+    NotReduced,
+    /// See [`ImportError`].
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// See [`AutodiffError`].
+    #[error("{0}; freeze the parameters before it with --freeze, or export the model without it")]
+    Autodiff(#[from] AutodiffError),
+    /// A pattern that matches nothing, or nothing left to train.
+    #[error("{0}")]
+    Selection(String),
+    /// Types of the file that do not agree.
+    #[error(
+        "the types that the model declares contradict each other: {0}; onnx.checker.check_model(…, full_check=True) may say \
+         where"
+    )]
+    Types(#[from] InferError),
+    /// Logits or features that are no `[N, C]` of floats.
+    #[error("the {role} `{name}` are {ty} where they are computed; a matrix of floats is needed")]
+    NoMatrix {
+        /// "logits" or "features"
+        role: &'static str,
+        /// Their name.
+        name: String,
+        /// Their type.
+        ty: TensorType,
+    },
+    /// See [`InterfaceError`].
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+}
