@@ -55,6 +55,8 @@ def feeds(step, batch):
                 made[port["name"]] = rng.integers(0, 10, shape)
             case "learning-rate":
                 made[port["name"]] = np.array(1e-3, np.float32)
+            case "step":
+                made[port["name"]] = np.array(1)
             case other:
                 raise ValueError(f"an input of the role {other}")
     for value in manifest["carried"]:

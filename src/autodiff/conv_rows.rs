@@ -20,10 +20,7 @@ pub(super) fn products(v: &mut Vjp<'_>, window: &Window, slid: &Slid, g: ValueId
     let perm: Vec<usize> = (1..v.rank(g)).chain([0]).collect();
     let left = v.transpose(g, &perm);
     let left = v.reshape(left, &[outputs, -1]);
-    let mut parts = Vec::new();
-    for right in met(v, window, slid, x)? {
-        parts.push(v.b.node(Op::MatMul, &[left, right]));
-    }
+    let parts = of_rows(v, window, slid, x, |v, right| v.b.node(Op::MatMul, &[left, right]))?;
     let joined = joined(v, parts);
     let dw = v.transpose(joined, &[1, 2, 0]);
     Ok(v.reshape_like(dw, w))
@@ -35,11 +32,10 @@ pub(super) fn sums(v: &mut Vjp<'_>, window: &Window, slid: &Slid, g: ValueId) ->
     let count = channels(v, x, 1)?;
     let left = positions_first(v, g);
     let left = v.reshape(left, &[1, -1, count]);
-    let mut parts = Vec::new();
-    for right in met(v, window, slid, x)? {
+    let parts = of_rows(v, window, slid, x, |v, right| {
         let product = v.mul(right, left);
-        parts.push(v.sum(product, &[1], false));
-    }
+        v.sum(product, &[1], false)
+    })?;
     let joined = joined(v, parts);
     let dw = v.transpose(joined, &[1, 0]);
     Ok(v.reshape_like(dw, w))
@@ -60,8 +56,16 @@ fn positions_first(v: &mut Vjp<'_>, value: ValueId) -> ValueId {
     v.transpose(value, &perm)
 }
 
-/// For every row of the window (its elements along the last axis) what they meet of x: `[K, P·N, C]`.
-fn met(v: &mut Vjp<'_>, window: &Window, slid: &Slid, x: ValueId) -> Result<Vec<ValueId>, String> {
+/// For every row of the window (its elements along the last axis) what `part` makes of what they meet of x, `[K, P·N, C]`.
+///
+/// What a row meets is several times as large as x, so it is used up before the next row's is made.
+fn of_rows(
+    v: &mut Vjp<'_>,
+    window: &Window,
+    slid: &Slid,
+    x: ValueId,
+    part: impl Fn(&mut Vjp<'_>, ValueId) -> ValueId,
+) -> Result<Vec<ValueId>, String> {
     let axes = window.axes();
     let count = channels(v, x, 1)?;
     let last = window.kernel[axes - 1];
@@ -82,8 +86,9 @@ fn met(v: &mut Vjp<'_>, window: &Window, slid: &Slid, x: ValueId) -> Result<Vec<
             places.extend(walk(&start, &window.strides, &slid.positions, &extents));
         }
         let places = v.b.integers(&places);
-        let part = v.b.node(Op::Gather(0), &[flat, places]);
-        parts.push(v.reshape(part, &[last as i64, -1, count]));
+        let met = v.b.node(Op::Gather(0), &[flat, places]);
+        let met = v.reshape(met, &[last as i64, -1, count]);
+        parts.push(part(v, met));
     }
     Ok(parts)
 }
