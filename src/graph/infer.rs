@@ -247,3 +247,6 @@ fn broadcast(inputs: &[&TensorType]) -> Result<Vec<Dim>, String> {
     }
     Ok(shape)
 }
+
+#[cfg(test)]
+mod tests;

@@ -311,3 +311,6 @@ fn translate(b: &mut Builder, of: &Arguments<'_>) -> Result<Vec<ValueId>, String
     }
     layout::translate(b, of).unwrap_or_else(|| Err("this operator has no rule".into()))
 }
+
+#[cfg(test)]
+mod tests;
