@@ -191,19 +191,26 @@ fn calls_of_functions_for_another_operator_set_stay_and_the_reason_is_told() {
     assert!(error.contains("operator set 17") && error.contains("the model for 18"), "{error}");
 }
 
-#[test]
-fn functions_that_control_flow_calls_stay() {
-    let inner = GraphProto {
-        node: vec![node("f:A", &["x"], "z")],
-        output: vec![ValueInfoProto { name: Some("z".into()), ..ValueInfoProto::default() }],
+/// An If with a node in its branch.
+fn branch(inner: NodeProto, condition: &str, output: &str) -> NodeProto {
+    let made = Some(inner.output[0].clone());
+    let graph = GraphProto {
+        node: vec![inner],
+        output: vec![ValueInfoProto { name: made, ..ValueInfoProto::default() }],
         ..GraphProto::default()
     };
-    let mut branch = node("If", &["x"], "y");
-    branch.attribute.push(AttributeProto {
+    let mut node = node("If", &[condition], output);
+    node.attribute.push(AttributeProto {
         name: Some("then_branch".into()),
-        g: Some(Box::new(inner)),
+        g: Some(Box::new(graph)),
         ..AttributeProto::default()
     });
+    node
+}
+
+#[test]
+fn functions_that_control_flow_calls_stay() {
+    let branch = branch(node("f:A", &["x"], "z"), "x", "y");
     let functions = ["A", "B", "C"].map(|name| match name {
         "A" => function("A", &["f:B"]),
         other => function(other, &["Relu"]),
@@ -218,12 +225,47 @@ fn functions_that_control_flow_calls_stay() {
 
 #[test]
 fn domains_that_only_a_function_imports_are_imported_by_the_model() {
-    let mut foreign = function("A", &["g:Thing"]);
-    foreign.opset_import.push(OperatorSetIdProto { domain: Some("g".into()), version: Some(3) });
-    let found = written(&model(vec![node("f:A", &["x"], "y")], vec![foreign])).unwrap().unwrap();
-    let versions: Vec<_> =
-        found.opset_import.iter().map(|i| (i.domain.as_deref().unwrap(), i.version)).collect();
-    assert_eq!(versions, [("", Some(18)), ("f", Some(1)), ("g", Some(3))]);
+    let foreign = foreign("A", 3);
+    // The same, with the foreign node in a branch.
+    let mut deep = foreign.clone();
+    deep.node = vec![branch(node("g:Thing", &["v0"], "z"), "v0", "v1")];
+    for function in [foreign, deep] {
+        let found = written(&model(vec![node("f:A", &["x"], "y")], vec![function])).unwrap().unwrap();
+        let versions: Vec<_> =
+            found.opset_import.iter().map(|i| (i.domain.as_deref().unwrap(), i.version)).collect();
+        assert_eq!(versions, [("", Some(18)), ("f", Some(1)), ("g", Some(3))]);
+        assert!(found.functions.is_empty());
+    }
+}
+
+/// A function with a node of the domain `g` at this version.
+fn foreign(name: &str, version: i64) -> FunctionProto {
+    let mut function = function(name, &["g:Thing"]);
+    function.opset_import.push(OperatorSetIdProto { domain: Some("g".into()), version: Some(version) });
+    function
+}
+
+#[test]
+fn of_functions_for_two_versions_of_a_domain_the_first_called_is_written_out_and_the_reason_is_told() {
+    let nodes = vec![node("f:B", &["x"], "y"), node("f:C", &["y"], "z"), node("f:A", &["z"], "w")];
+    let outer = function("C", &["Relu", "f:A"]);
+    let bytes = model(nodes, vec![foreign("A", 4), foreign("B", 3), outer]);
+    let found = written(&bytes).unwrap().unwrap();
+    let operators: Vec<&str> =
+        found.graph.as_ref().unwrap().node.iter().map(|n| n.op_type.as_deref().unwrap()).collect();
+    assert_eq!(operators, ["Thing", "Relu", "A", "A"]);
+    let kept: Vec<&str> = found.functions.iter().map(|f| f.name.as_deref().unwrap()).collect();
+    assert_eq!(kept, ["A"]);
+    let version = found.opset_import.iter().find(|i| i.domain.as_deref() == Some("g")).unwrap().version;
+    assert_eq!(version, Some(3));
+    // Typed at every node, so that each is known by name and reason.
+    let mut typed = ModelProto::decode(typed(&found.encode_to_vec()).as_slice()).unwrap();
+    let ty = TensorType::new(DType::F32, &[Dim::symbol("N"), Dim::Fixed(5)]);
+    let graph = typed.graph.as_mut().unwrap();
+    graph.value_info = graph.node.iter().map(|node| onnx::port(&node.output[0], &ty)).collect();
+    let imported = onnx::import(&Host::read(&typed.encode_to_vec()).unwrap(), &["w"]).unwrap();
+    let why = &imported.opaque.iter().find(|(output, _)| output == "w").unwrap().1;
+    assert!(why.contains("f.A") && why.contains("operator set 4 of g, and the model for 3"), "{why}");
 }
 
 #[test]

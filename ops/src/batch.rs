@@ -79,7 +79,8 @@ pub fn run<T: Element>(
     // The mean of no rows is 0/0, as in PyTorch.
     let nothing = loss.reduction == Reduction::Mean && work.shared.count == 0.0;
     if let Some(total) = total {
-        let sum = if nothing { f64::NAN } else { shares.iter().sum() };
+        // From +0, which no rows leave as it is; the sum of an iterator begins at -0.
+        let sum = if nothing { f64::NAN } else { shares.iter().fold(0.0, |sum, share| sum + share) };
         total[0] = Real::from_f64(sum);
     }
     Ok(())

@@ -83,17 +83,18 @@ impl Evaluator {
     #[inline(always)]
     pub fn run<const FMA: bool>(&mut self, loss: &Descriptor, quantities: &Quantities, shared: &Shared) {
         let margin = Margin::new::<FMA>(quantities);
-        self.values.clear();
-        for step in &loss.steps {
-            let at = |id: usize| &self.values[id];
-            let value = match *step {
-                Step::Const(v) => [v; ROWS],
-                Step::Read(read) => reading(read, &margin, quantities, shared),
-                Step::Unary(op, a) => unary::<FMA>(op, at(a)),
-                Step::Binary(op, a, b) => binary(op, at(a), at(b)),
-                Step::IfZero(a, x, y) => choose(at(a), at(x), at(y)),
-            };
-            self.values.push(value);
+        self.values.resize(loss.steps.len(), [0.0; ROWS]);
+        for (index, step) in loss.steps.iter().enumerate() {
+            // A step reads those before it only.
+            let (done, rest) = self.values.split_at_mut(index);
+            let (at, out) = (|id: usize| &done[id], &mut rest[0]);
+            match *step {
+                Step::Const(v) => out.fill(v),
+                Step::Read(read) => reading(read, &margin, quantities, shared, out),
+                Step::Unary(op, a) => unary::<FMA>(op, at(a), out),
+                Step::Binary(op, a, b) => binary(op, at(a), at(b), out),
+                Step::IfZero(a, x, y) => choose(at(a), at(x), at(y), out),
+            }
         }
     }
 
@@ -105,50 +106,46 @@ impl Evaluator {
 }
 
 #[inline(always)]
-fn reading(read: Read, margin: &Margin, quantities: &Quantities, shared: &Shared) -> Rows {
+fn reading(read: Read, margin: &Margin, quantities: &Quantities, shared: &Shared, out: &mut Rows) {
     match read {
-        Read::Nll => margin.nll,
-        Read::P => margin.p,
-        Read::Q => margin.q,
-        Read::Margin => margin.u,
-        Read::FeatureL1 => quantities.feature_l1,
-        Read::ClassWeight => quantities.class_weight,
+        Read::Nll => *out = margin.nll,
+        Read::P => *out = margin.p,
+        Read::Q => *out = margin.q,
+        Read::Margin => *out = margin.u,
+        Read::FeatureL1 => *out = quantities.feature_l1,
+        Read::ClassWeight => *out = quantities.class_weight,
         // -log p_j = nll - (z_j - z_y)
-        Read::MeanNll => binary(Binary::Sub, &margin.nll, &quantities.mean_lead),
-        Read::Count => [shared.count; ROWS],
-        Read::WeightSum => [shared.weight_sum; ROWS],
-        Read::Upstream => quantities.upstream,
-        Read::Parameter(index) => [shared.parameters[index]; ROWS],
+        Read::MeanNll => binary(Binary::Sub, &margin.nll, &quantities.mean_lead, out),
+        Read::Count => out.fill(shared.count),
+        Read::WeightSum => out.fill(shared.weight_sum),
+        Read::Upstream => *out = quantities.upstream,
+        Read::Parameter(index) => out.fill(shared.parameters[index]),
     }
 }
 
 #[inline(always)]
-fn map(a: &Rows, f: impl Fn(f64) -> f64) -> Rows {
-    let mut out = [0.0; ROWS];
+fn map(a: &Rows, out: &mut Rows, f: impl Fn(f64) -> f64) {
     for k in 0..ROWS {
         out[k] = f(a[k]);
     }
-    out
 }
 
 #[inline(always)]
-fn zip(a: &Rows, b: &Rows, f: impl Fn(f64, f64) -> f64) -> Rows {
-    let mut out = [0.0; ROWS];
+fn zip(a: &Rows, b: &Rows, out: &mut Rows, f: impl Fn(f64, f64) -> f64) {
     for k in 0..ROWS {
         out[k] = f(a[k], b[k]);
     }
-    out
 }
 
 #[inline(always)]
-fn unary<const FMA: bool>(op: Unary, a: &Rows) -> Rows {
+fn unary<const FMA: bool>(op: Unary, a: &Rows, out: &mut Rows) {
     match op {
-        Unary::Neg => map(a, |x| -x),
-        Unary::Exp => map(a, f64::exp),
-        Unary::Log => map(a, ln::<FMA>),
-        Unary::Sqrt => map(a, f64::sqrt),
-        Unary::Abs => map(a, f64::abs),
-        Unary::Sign => map(a, |x| {
+        Unary::Neg => map(a, out, |x| -x),
+        Unary::Exp => map(a, out, f64::exp),
+        Unary::Log => map(a, out, ln::<FMA>),
+        Unary::Sqrt => map(a, out, f64::sqrt),
+        Unary::Abs => map(a, out, f64::abs),
+        Unary::Sign => map(a, out, |x| {
             if x > 0.0 {
                 1.0
             } else if x < 0.0 {
@@ -157,29 +154,27 @@ fn unary<const FMA: bool>(op: Unary, a: &Rows) -> Rows {
                 x * 0.0
             }
         }),
-        Unary::OneMinusExp => map(a, |x| -x.exp_m1()),
+        Unary::OneMinusExp => map(a, out, |x| -x.exp_m1()),
     }
 }
 
 #[inline(always)]
-fn binary(op: Binary, a: &Rows, b: &Rows) -> Rows {
+fn binary(op: Binary, a: &Rows, b: &Rows, out: &mut Rows) {
     match op {
-        Binary::Add => zip(a, b, |x, y| x + y),
-        Binary::Sub => zip(a, b, |x, y| x - y),
-        Binary::Mul => zip(a, b, |x, y| x * y),
-        Binary::Div => zip(a, b, |x, y| x / y),
-        Binary::Pow => zip(a, b, f64::powf),
+        Binary::Add => zip(a, b, out, |x, y| x + y),
+        Binary::Sub => zip(a, b, out, |x, y| x - y),
+        Binary::Mul => zip(a, b, out, |x, y| x * y),
+        Binary::Div => zip(a, b, out, |x, y| x / y),
+        Binary::Pow => zip(a, b, out, f64::powf),
         // NaN wins, as in ONNX and PyTorch.
-        Binary::Min => zip(a, b, |x, y| if x < y || x.is_nan() { x } else { y }),
-        Binary::Max => zip(a, b, |x, y| if x > y || x.is_nan() { x } else { y }),
+        Binary::Min => zip(a, b, out, |x, y| if x < y || x.is_nan() { x } else { y }),
+        Binary::Max => zip(a, b, out, |x, y| if x > y || x.is_nan() { x } else { y }),
     }
 }
 
 #[inline(always)]
-fn choose(a: &Rows, x: &Rows, y: &Rows) -> Rows {
-    let mut out = [0.0; ROWS];
+fn choose(a: &Rows, x: &Rows, y: &Rows, out: &mut Rows) {
     for k in 0..ROWS {
         out[k] = if a[k] == 0.0 { x[k] } else { y[k] };
     }
-    out
 }

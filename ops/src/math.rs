@@ -27,7 +27,7 @@ pub trait Real:
     fn fused(self, b: Self, c: Self) -> Self;
     /// The lowest bits as the exponent of a power of two.
     fn low_bits_as_exponent(self) -> Self;
-    /// e^x for x ≤ 0, -∞ and NaN; 0 where the result would be subnormal. Relative error below 2 roundings.
+    /// e^x for x ≤ 0, -∞ and NaN; 0 where the result would be subnormal. Relative error below 2 epsilons.
     fn exp_below<V: Vector<Element = Self>>(x: V) -> V;
     /// The vectors of a level.
     type Vector<L: Level>: Vector<Element = Self>;
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn exp_is_good_to_two_roundings() {
+    fn exp_is_good_to_two_epsilons() {
         for x in points(-87.3, 0.0) {
             let (x32, want) = (x as f32, f64::from(x as f32).exp());
             for got in [exp_below::<f32, false>(x32), exp_below::<f32, true>(x32)] {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn ln_is_good_to_two_roundings() {
+    fn ln_is_good_to_two_epsilons() {
         let decades = points(-300.0, 300.0).map(|e| 10f64.powf(e));
         for x in points(0.5, 2.0).chain(decades).chain([5e-324, 1e-310, f64::MIN_POSITIVE, f64::MAX]) {
             for got in [ln::<false>(x), ln::<true>(x)] {

@@ -98,37 +98,61 @@ enum Kind {
     Baseline,
 }
 
+const WIDEST_FIRST: &[Kind] = &[
+    #[cfg(target_arch = "x86_64")]
+    Kind::Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Kind::Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Kind::Neon,
+    Kind::Baseline,
+];
+
+impl Kind {
+    /// Whether this machine has it. The standard library asks the processor once and remembers.
+    fn is_here(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        use std::arch::is_x86_feature_detected as has;
+        match self {
+            Kind::Baseline => true,
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            _ if cfg!(miri) => false,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => {
+                Kind::Avx2.is_here()
+                    && has!("avx512f")
+                    && has!("avx512bw")
+                    && has!("avx512dq")
+                    && has!("avx512vl")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => has!("avx2") && has!("fma") && has!("f16c"),
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => true,
+        }
+    }
+}
+
 impl Isa {
     /// The widest that this machine has.
     pub fn detect() -> Self {
-        Isa::supported()[0]
+        Isa::here().next().unwrap_or(Isa(Kind::Baseline))
     }
 
     /// All that this machine has, the widest first.
     pub fn supported() -> Vec<Self> {
-        let mut found = Vec::new();
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        {
-            use std::arch::is_x86_feature_detected as has;
-            let avx2 = has!("avx2") && has!("fma") && has!("f16c");
-            if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-                found.push(Isa(Kind::Avx512));
-            }
-            if avx2 {
-                found.push(Isa(Kind::Avx2));
-            }
-        }
-        #[cfg(all(target_arch = "aarch64", not(miri)))]
-        found.push(Isa(Kind::Neon));
-        found.push(Isa(Kind::Baseline));
-        found
+        Isa::here().collect()
+    }
+
+    fn here() -> impl Iterator<Item = Self> {
+        WIDEST_FIRST.iter().copied().filter(|kind| kind.is_here()).map(Isa)
     }
 
     /// Runs `job` with this instruction set.
     pub fn run(self, job: impl Job) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `supported` found the set on this machine, and nothing else makes an `Isa`.
+            // SAFETY: `here` found the set on this machine, and nothing else makes an `Isa`.
             Kind::Avx512 => unsafe { x86::avx512(job) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.

@@ -48,7 +48,7 @@ pub(super) fn unary(v: &mut Vjp<'_>, op: UnaryOp) -> Gradients {
 fn slope(v: &mut Vjp<'_>, op: UnaryOp) -> Option<ValueId> {
     let (x, y) = (v.x(0), v.y());
     Some(match op {
-        // sign x
+        // sign x, 0 at 0
         UnaryOp::Abs => v.unary(UnaryOp::Sign, x),
         // (2/√π) e^(-x²)
         UnaryOp::Erf => {
@@ -76,12 +76,13 @@ fn slope(v: &mut Vjp<'_>, op: UnaryOp) -> Option<ValueId> {
     })
 }
 
-// dx = 0 for x < -3, g for x > 3, g · (x/3 + 1/2) between: with c = clip(x, -3, 3) and b = 1 where x is c, else 0, it is
+// dx = 0 for x ≤ -3, g for x ≥ 3, g · (x/3 + 1/2) between: with c = clip(x, -3, 3) and b = 1 where |x| < 3, else 0, it is
 // g · (c/6 · (1 + b) + 1/2)
 fn hard_swish(v: &mut Vjp<'_>, x: ValueId, g: ValueId) -> ValueId {
     let [low, high, half, one] = [-3.0, 3.0, 0.5, 1.0].map(|value| v.scalar(x, value));
     let clipped = v.b.node(Op::Clip, &[x, low, high]);
-    let between = v.compare(CompareOp::Equal, x, clipped);
+    let size = v.unary(UnaryOp::Abs, x);
+    let between = v.compare(CompareOp::Less, size, high);
     let between = v.one_where(between, x);
     let factor = v.add(between, one);
     let sixth = v.scaled(clipped, 1.0 / 6.0);
@@ -167,13 +168,16 @@ fn gelu_tanh(v: &mut Vjp<'_>, x: ValueId, g: ValueId) -> ValueId {
     v.mul(g, half)
 }
 
-// (x, low, high): dx = g where x is y, else 0
+// (x, low, high): dx = g where low < x < high, else 0. At the bounds it is 0, as for relu6, hardtanh and clamp with two
+// numbers in PyTorch 2.15; half of g, as clamp has there with tensors for bounds, would cost more nodes.
 pub(super) fn clip(v: &mut Vjp<'_>) -> Gradients {
-    let (x, y, g) = (v.x(0), v.y(), v.g()?);
+    let (x, low, high, g) = (v.x(0), v.x(1), v.x(2), v.g()?);
     if v.needed[1] || v.needed[2] {
         return Err("its bounds have no gradient".into());
     }
-    let between = v.compare(CompareOp::Equal, x, y);
+    let above = v.compare(CompareOp::Greater, x, low);
+    let below = v.compare(CompareOp::Less, x, high);
+    let between = v.b.node(Op::And, &[above, below]);
     let between = v.one_where(between, x);
     Ok(vec![Some(v.mul(g, between)), None, None])
 }

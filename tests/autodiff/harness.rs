@@ -15,6 +15,9 @@ const TOLERANCE_F64: f64 = 1e-7;
 /// In float32 at 2e-2 by 7e-5 and 3e-5 for each of the terms that add up, here with room for derivatives of order 10.
 const STEP_F32: f64 = 2e-2;
 const TOLERANCE_F32: f64 = 2e-3;
+/// A slope in float32 is a sum of at most four rounded terms of at most 1, each off by 2^-24: 2.4e-7, here with room for
+/// constants that are rounded as well.
+const TOLERANCE_SLOPE: f64 = 1e-6;
 
 type Function = Box<dyn Fn(&mut Builder, &[ValueId]) -> ValueId>;
 
@@ -109,6 +112,15 @@ pub fn assert_rule(case: Case) {
     }
     if case.sliding {
         assert_at(&case, Open::Space);
+    }
+}
+
+/// Asserts the slopes of a function of one value, element by element.
+pub fn assert_slopes(case: &Case, x: &[f64], expected: &[f64]) {
+    let found = gradients(case, Open::None, &[x.to_vec()], &vec![1.0; x.len()]).remove(0);
+    assert_eq!(found.len(), expected.len(), "{}", case.name);
+    for ((x, found), expected) in x.iter().zip(&found).zip(expected) {
+        assert!((found - expected).abs() <= TOLERANCE_SLOPE, "{} at {x}: {found}, not {expected}", case.name);
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod cases;
 mod harness;
+mod kinks;
 
 use harness::{Case, assert_rule};
 use ibgraph::graph::{BinaryOp, Builder, Op, TensorType, UnaryOp};

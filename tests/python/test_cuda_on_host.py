@@ -174,19 +174,20 @@ def test_smoothed_labels_and_rows_without_reduction(emit, tmp_path, shape):
 
 @pytest.mark.parametrize("loss, shape", [("cross-entropy", shape) for shape in SHAPES] + [("balanced-softmax", "streamed")])
 def test_logits_that_are_not_finite_stay_in_their_rows(emit, tmp_path, loss, shape):
-    logits = np.tile(np.linspace(-1, 1, C, dtype=np.float32), (5, 1))
-    labels = np.full(5, 3)
+    logits = np.tile(np.linspace(-1, 1, C, dtype=np.float32), (7, 1))
+    labels = np.full(7, 3)
     logits[0, :3], logits[0, 4:] = -np.inf, -np.inf
     logits[1, 9], logits[2, 3], logits[3, 9] = np.nan, np.nan, np.inf
+    logits[4], logits[5] = -np.inf, np.where(np.arange(C) == 3, np.nan, -np.inf)
     counts = "--class-counts=" + ",".join(str(k) for k in range(C, 0, -1))
     model = emit(loss, counts, "--outputs=loss,logits_grad,row_loss", "--lowering=fused")
     library = on_host(source(model, "f32", shape), tmp_path)
-    shapes = {"loss": (), "logits_grad": logits.shape, "row_loss": (5,)}
+    shapes = {"loss": (), "logits_grad": logits.shape, "row_loss": (7,)}
     feeds = {"logits": logits, "labels": labels}
     got = run_on_host(library, onnx.load(model).graph, feeds, shapes, np.float32)
     assert got["row_loss"][0] == 0 and (got["logits_grad"][0] == 0).all()
-    assert np.isnan(got["row_loss"][1:4]).all() and np.isnan(got["logits_grad"][1:4]).all()
-    assert np.isfinite(got["row_loss"][4]) and np.isfinite(got["logits_grad"][4]).all() and np.isnan(got["loss"])
+    assert np.isnan(got["row_loss"][1:6]).all() and np.isnan(got["logits_grad"][1:6]).all()
+    assert np.isfinite(got["row_loss"][6]) and np.isfinite(got["logits_grad"][6]).all() and np.isnan(got["loss"])
 
 
 def test_a_race_would_be_seen(emit, tmp_path):

@@ -1,9 +1,11 @@
-//! The kernel without ONNX Runtime around it: batches on one thread and on two, beside copying the same tensors.
+//! The kernel without ONNX Runtime around it: batches on one thread and on two, beside copying the same tensors; and its
+//! passes over a row, beside those of SIMD libraries.
 //!
 //! `cargo bench -p ibgraph-ops` runs all; a word after `--` picks groups.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark stops at the first error")]
 
+mod libraries;
 mod pool;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -121,6 +123,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(std::time::Duration::from_millis(200))
         .measurement_time(std::time::Duration::from_millis(600));
-    targets = batches
+    targets = batches, libraries::softmax, libraries::l1_norm
 }
 criterion_main!(benches);

@@ -149,8 +149,9 @@ impl<M: Real> Block<M> {
         let at = |table: &Option<super::Scalars<'_>>| table.as_ref().map_or(0.0, |t| t.at(class));
         let (bias, margin) = (at(&inputs.logit_bias), at(&inputs.label_margin));
         if found.highest == f64::NEG_INFINITY && found.sum == 0.0 {
-            // Every other logit is -inf: the label is certain, whatever its own logit is.
-            (quantities.lead[place], quantities.total[place]) = (f64::NEG_INFINITY, 1.0);
+            // Every other logit is -inf: the label is certain, unless its own logit is no better.
+            let lead = if label > f64::NEG_INFINITY { f64::NEG_INFINITY } else { f64::NAN };
+            (quantities.lead[place], quantities.total[place]) = (lead, 1.0);
         } else {
             let lead = (found.highest - label) - bias + margin;
             quantities.lead[place] = loss.scale * lead + found.above;

@@ -166,14 +166,23 @@ fn half_types_round_what_float32_computes() {
 #[test]
 fn what_is_not_finite_stays_in_its_row() {
     let (nan, inf) = (f32::NAN, f32::INFINITY);
-    let z = [1.0, nan, 2.0, 1.0, 2.0, 3.0, -inf, 5.0, -inf, inf, 0.0, 1.0, 1.0, 0.0, inf, nan, 0.0, 0.0];
-    let labels = [0, 1, 1, 1, 2, 0];
+    let rows = [
+        [1.0, nan, 2.0],
+        [1.0, 2.0, 3.0],
+        [-inf, 5.0, -inf],
+        [inf, 0.0, 1.0],
+        [1.0, 0.0, inf],
+        [nan, 0.0, 0.0],
+        [-inf, -inf, -inf],
+        [-inf, nan, -inf],
+    ];
+    let (z, labels) = (rows.concat(), [0, 1, 1, 1, 2, 0, 1, 1]);
     let loss = cross_entropy(3, "");
     for isa in Isa::supported() {
         let got = compute(&loss, &z, &labels, &Serial, isa).unwrap();
         assert!(got.loss.is_nan());
-        // NaN anywhere: NaN. Another class at +inf: NaN, as PyTorch.
-        for row in [0, 3, 5] {
+        // NaN anywhere: NaN. Another class at +inf, or every class at -inf: NaN, as PyTorch.
+        for row in [0, 3, 5, 6, 7] {
             assert!(
                 got.rows[row].is_nan() && got.grad[3 * row..3 * row + 3].iter().all(|x| x.is_nan()),
                 "{row}"
@@ -224,4 +233,7 @@ fn sizes_that_do_not_fit_are_errors() {
     assert_eq!(error.0, "logits have 5 elements, not 2 rows of 3 classes");
     let empty = compute::<f32>(&loss, &[], &[], &Serial, Isa::detect()).unwrap();
     assert!(empty.loss.is_nan() && empty.grad.is_empty());
+    let sum = Descriptor { reduction: Reduction::Sum, ..loss };
+    let empty = compute::<f32>(&sum, &[], &[], &Serial, Isa::detect()).unwrap();
+    assert_eq!(empty.loss.to_bits(), 0.0_f64.to_bits());
 }

@@ -7,7 +7,7 @@ use prost::Message;
 use super::super::Names;
 use super::super::messages::NodeProto;
 use super::super::wire::push_field;
-use super::functions::{Functions, contents, with_inner};
+use super::functions::{Functions, contents, named, version, with_inner};
 use super::scope::{Scope, text};
 use super::{InlineError, MOST_BYTES, MOST_LEVELS, MOST_NODES, prefix};
 
@@ -142,7 +142,7 @@ impl<'a> Writer<'a> {
     ) -> Result<(), InlineError> {
         let Some(function) = self.functions.written_out(node) else {
             self.keep(node);
-            self.note_domain(node, place);
+            self.note_domains(node, place);
             let content = scope.node(bytes, &mut self.names)?;
             return self.push(&content, place, out);
         };
@@ -162,12 +162,15 @@ impl<'a> Writer<'a> {
         self.write(&call, attributes, function, out)
     }
 
-    fn note_domain(&mut self, node: &NodeProto, place: usize) {
-        let domain = node.domain.as_deref().unwrap_or("");
+    /// Notes the domains of a node and of those in its subgraphs.
+    fn note_domains(&mut self, node: &NodeProto, place: usize) {
+        let mut nodes = Vec::new();
+        with_inner(node, &mut nodes);
         let imports = &self.functions.get(place).proto.opset_import;
-        let import = imports.iter().find(|import| import.domain.as_deref().unwrap_or("") == domain);
-        if let Some(version) = import.and_then(|import| import.version) {
-            self.used.entry(domain.to_owned()).or_insert(version);
+        for domain in nodes.into_iter().map(|node| named(node.domain.as_deref())) {
+            if let Some(version) = version(imports, domain) {
+                self.used.entry(domain.to_owned()).or_insert(version);
+            }
         }
     }
 

@@ -21,8 +21,8 @@ pub(super) struct Function<'a> {
     pub nodes: Vec<&'a [u8]>,
     /// Encoded `AttributeProto`s with defaults, in the order of `proto.attribute_proto`.
     pub defaults: Vec<&'a [u8]>,
-    /// Why it cannot be written out.
-    obstacle: Option<String>,
+    /// Whether it can be written out.
+    is_possible: bool,
 }
 
 /// The functions of a model.
@@ -45,11 +45,35 @@ impl<'a> Functions<'a> {
         let mut by_key = HashMap::new();
         for (place, (proto, bytes)) in host.model().functions.iter().zip(found).enumerate() {
             by_key.entry(key(&proto.domain, &proto.name, &proto.overload)).or_insert(place);
-            let obstacle = obstacle(proto, host.model());
+            let is_possible = obstacle(proto, host.model()).is_none();
             let [nodes, defaults] = [7, 11].map(|number| contents(bytes, number));
-            list.push(Function { proto, nodes: nodes?, defaults: defaults?, obstacle });
+            list.push(Function { proto, nodes: nodes?, defaults: defaults?, is_possible });
         }
-        Ok(Self { list, by_key })
+        let mut functions = Self { list, by_key };
+        functions.agree(host);
+        Ok(functions)
+    }
+
+    /// Takes out functions that need another version of a domain than those before them, in the order of the calls: a
+    /// domain that the model does not import gets the version of the first.
+    fn agree(&mut self, host: &'a Host<'_>) {
+        let mut versions: HashMap<&str, i64> = HashMap::new();
+        let mut seen = HashSet::new();
+        let mut waiting: Vec<&NodeProto> = host.graph().node.iter().rev().collect();
+        while let Some(node) = waiting.pop() {
+            let Some(place) = self.written_out(node).filter(|place| seen.insert(*place)) else { continue };
+            let proto = self.list[place].proto;
+            let needed: Vec<(&str, i64)> = domains(proto)
+                .into_iter()
+                .filter_map(|domain| Some((domain, version(&proto.opset_import, domain)?)))
+                .collect();
+            if needed.iter().any(|(domain, its)| versions.get(domain).is_some_and(|first| first != its)) {
+                self.list[place].is_possible = false;
+                continue;
+            }
+            versions.extend(needed);
+            waiting.extend(proto.node.iter().rev());
+        }
     }
 
     pub fn get(&self, place: usize) -> &Function<'a> {
@@ -65,7 +89,7 @@ impl<'a> Functions<'a> {
 
     /// The function that a node calls, where its nodes can take the call's place.
     pub fn written_out(&self, node: &NodeProto) -> Option<usize> {
-        self.called(node).filter(|place| self.list[*place].obstacle.is_none())
+        self.called(node).filter(|place| self.list[*place].is_possible)
     }
 
     /// These functions, with those that they call.
@@ -91,14 +115,21 @@ pub(super) fn with_inner<'a>(node: &'a NodeProto, found: &mut Vec<&'a NodeProto>
     }
 }
 
+/// Domains of all nodes of a function, those in subgraphs too.
+fn domains(function: &FunctionProto) -> Vec<&str> {
+    let mut nodes = Vec::new();
+    function.node.iter().for_each(|node| with_inner(node, &mut nodes));
+    nodes.into_iter().map(|node| named(node.domain.as_deref())).collect()
+}
+
+/// The version of a domain that is imported.
+pub(super) fn version(imports: &[OperatorSetIdProto], domain: &str) -> Option<i64> {
+    imports.iter().find(|import| named(import.domain.as_deref()) == domain).and_then(|import| import.version)
+}
+
 /// Why the nodes of a function would mean something else in the model's graph.
 pub fn obstacle(function: &FunctionProto, model: &ModelProto) -> Option<String> {
-    let version = |imports: &[OperatorSetIdProto], domain: &str| {
-        let same = |i: &&OperatorSetIdProto| named(i.domain.as_deref()) == domain;
-        imports.iter().find(same).and_then(|import| import.version)
-    };
-    let domains = function.node.iter().map(|node| named(node.domain.as_deref()));
-    domains.into_iter().find_map(|domain| {
+    domains(function).into_iter().find_map(|domain| {
         match (version(&function.opset_import, domain), version(&model.opset_import, domain)) {
             (Some(its), Some(models)) if its != models => Some(format!(
                 "it is written for operator set {its} of {}, and the model for {models}; convert it with \
@@ -111,7 +142,7 @@ pub fn obstacle(function: &FunctionProto, model: &ModelProto) -> Option<String> 
 }
 
 /// A domain's one name.
-fn named(domain: Option<&str>) -> &str {
+pub(super) fn named(domain: Option<&str>) -> &str {
     match domain {
         None | Some("ai.onnx") => "",
         Some(domain) => domain,

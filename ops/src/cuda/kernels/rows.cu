@@ -166,7 +166,7 @@ __device__ inline void slopes_of(const Args& a, i64 row, i64 label, Logits& logi
         m->total = sums[0];
         const double bias = HAS_BIAS ? (double)a.logit_bias[label] : 0.0;
         const double margin = a.label_margin ? (double)a.label_margin[label] : 0.0;
-        u = m->nothing ? (m->total != m->total ? NOT_A_NUMBER : -INFINITE)
+        u = m->nothing ? (m->total == m->total && at > LOWEST ? -INFINITE : NOT_A_NUMBER)
                        : SCALE * (((double)m->highest - at) - bias + margin) + (double)m->above + log(m->total);
         // Σ over j of z'_j - z'_label
         if (IS_SMOOTHED) mean_lead = SCALE * (sums[2] + sums[3] - CLASSES * bias + (CLASSES - 1) * margin) / CLASSES;
