@@ -303,6 +303,51 @@ fn a_comparison_tells_faster_slower_and_same_by_its_exit_code() {
     assert!(text.contains("only in the baseline"), "{text}");
 }
 
+/// Results whose arm has no times.
+fn without_times(status: Status) -> Results {
+    let mut results = results(1e-3);
+    let reason = "as the test says".to_owned();
+    results.cells[0].arms[0] = ArmResult::without_times("portable".to_owned(), status, reason);
+    results
+}
+
+#[test]
+fn an_arm_that_lost_its_times_is_no_success() {
+    let place = Place::new();
+    // A second arm, which is as fast as it was.
+    let beside = |mut results: Results| {
+        let arm = ArmResult { arm: "fused".to_owned(), ..self::results(1e-3).cells[0].arms[0].clone() };
+        results.cells[0].arms.push(arm);
+        results
+    };
+    let mut early = beside(results(1e-3));
+    early.planned = 2;
+    let mut base = early.clone();
+    base.cells.push(CellResult { id: "another cell".to_owned(), ..base.cells[0].clone() });
+    place.write("base.json", &base);
+    let mut dropped = early.clone();
+    dropped.planned = 1;
+    let cases = [
+        (Status::Wrong, 1, "**Broken**", "portable: its numbers are off now: as the test says"),
+        (Status::Failed, 1, "**Broken**", "portable: it fails now: as the test says"),
+        (Status::Absent, 4, "**Not measured**", "portable: it is absent now: as the test says"),
+    ];
+    for (status, code, kind, words) in cases {
+        place.write("head.json", &beside(without_times(status)));
+        let text = place.ends("report --compare base.json head.json", code);
+        assert!(text.contains(kind) && text.contains(words) && text.contains("| same |"), "{text}");
+        // It never had any.
+        place.write("before.json", &beside(without_times(Status::Absent)));
+        place.ends("report --compare before.json head.json", 0);
+    }
+    place.write("head.json", &early);
+    let text = place.ends("report --compare base.json head.json", 4);
+    assert!(text.contains("**Not measured**: another cell: only in the baseline"), "{text}");
+    place.write("head.json", &dropped);
+    let text = place.ends("report --compare base.json head.json", 0);
+    assert!(text.contains("- another cell: only in the baseline"), "{text}");
+}
+
 #[test]
 fn results_of_different_machines_are_compared_only_by_force() {
     let place = Place::new();

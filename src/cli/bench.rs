@@ -9,6 +9,7 @@ use super::ops;
 use super::output::{Target, say};
 use super::report::{judge, read_results, share};
 use super::{Exit, Failure};
+use crate::bench::results::Status;
 use crate::bench::{self, Plan, Results, Setup};
 use crate::report;
 use crate::runtime::Provider;
@@ -30,7 +31,7 @@ const PLANS: [(&str, &str); 4] = [
 /// Measure lowerings, providers and peers side by side
 ///
 /// Every graph is first compared with the float64 reference. Results are written after every cell, so that Ctrl-C loses
-/// the current one only; --resume goes on.
+/// the current one only; --resume goes on. It ends with exit code 1 if any arm's numbers are off.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -65,7 +66,7 @@ pub struct Args {
     /// Go on with the results in the directory
     #[arg(long)]
     resume: bool,
-    /// Compare with earlier results: exit code 1 if a cell regressed, 4 if that cannot be told
+    /// Compare with earlier results: exit code 1 if a cell regressed, or an arm fails now; 4 if that cannot be told
     #[arg(long, value_name = "FILE")]
     baseline: Option<String>,
     /// How much slower than the baseline a cell may be, where the plan does not say it of the cell
@@ -106,12 +107,25 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         say(format!("interrupted; `--resume` goes on with {}", args.output.display()));
         return Ok(Exit::Interrupted);
     }
-    match baseline {
+    let verdict = match baseline {
         Some(base) => {
-            judge(&base, &results, Some(&plan), args.max_regression, args.force, Some(&args.output))
+            judge(&base, &results, Some(&plan), args.max_regression, args.force, Some(&args.output))?
         }
-        None => Ok(Exit::Good),
+        None => Exit::Good,
+    };
+    let wrong = wrong(&results);
+    if wrong.is_empty() {
+        return Ok(verdict);
     }
+    say(format!("numbers are off, so these have no times: {}", wrong.join("; ")));
+    Ok(Exit::CheckFailed)
+}
+
+/// Arms whose numbers are off, each with its cell.
+fn wrong(results: &Results) -> Vec<String> {
+    let arms = results.cells.iter().flat_map(|cell| cell.arms.iter().map(move |arm| (cell, arm)));
+    let wrong = arms.filter(|(_, arm)| arm.status == Status::Wrong);
+    wrong.map(|(cell, arm)| format!("{}, {}", cell.id, arm.arm)).collect()
 }
 
 /// Text and meaning of a plan. A file of that name comes before a plan that the program carries.

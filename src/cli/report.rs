@@ -23,7 +23,8 @@ pub struct Args {
     /// The file to write; `-` is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: String,
-    /// Compare two results: exit code 1 if a cell regressed, 4 if that cannot be told
+    /// Compare two results: exit code 1 if a cell regressed, or an arm fails or its numbers are off now; 4 if that cannot
+    /// be told
     #[arg(long)]
     compare: bool,
     /// How much slower a cell may be

@@ -5,7 +5,7 @@
 //! needs the whole interval on one side: of the threshold for a regression, of the floor for anything else.
 
 use crate::bench::plan::Cell;
-use crate::bench::results::{ArmResult, CellResult};
+use crate::bench::results::{ArmResult, CellResult, Status};
 use crate::bench::stats::ratio_interval;
 use crate::bench::{BUSY, Plan, Results};
 
@@ -49,11 +49,15 @@ pub struct Compared {
 }
 
 /// A comparison.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Comparison {
     /// Arms that both have times of.
     pub compared: Vec<Compared>,
-    /// Arms that only one has times of, and why.
+    /// Arms that the baseline has times of, and that fail or whose numbers are off now.
+    pub broken: Vec<String>,
+    /// Arms that the baseline has times of, and that were not measured now.
+    pub missing: Vec<String>,
+    /// What else only one has times of, and why.
     pub unmatched: Vec<String>,
     /// What makes the environments unfit for a comparison.
     pub unfit: Vec<String>,
@@ -83,7 +87,7 @@ pub fn compare(
     if !differences.is_empty() && !force {
         return Err(Refusal(differences.join("; ")));
     }
-    let mut comparison = Comparison { compared: Vec::new(), unmatched: Vec::new(), unfit: differences };
+    let mut comparison = Comparison { unfit: differences, ..Comparison::default() };
     for cell in &head.cells {
         let Some(before) = base.cells.iter().find(|other| other.id == cell.id) else {
             comparison.unmatched.push(format!("{}: not in the baseline", cell.id));
@@ -100,20 +104,27 @@ pub fn compare(
         comparison.cell(before, cell, plan, max_regression);
     }
     let gone = base.cells.iter().filter(|cell| head.cells.iter().all(|other| other.id != cell.id));
-    comparison.unmatched.extend(gone.map(|cell| format!("{}: only in the baseline", cell.id)));
+    let gone = gone.map(|cell| format!("{}: only in the baseline", cell.id));
+    // A plan may have dropped the cell; a run that ended early owes it.
+    if head.cells.len() < head.planned {
+        comparison.missing.extend(gone);
+    } else {
+        comparison.unmatched.extend(gone);
+    }
     Ok(comparison)
 }
 
 impl Comparison {
-    /// Whether any arm regressed.
+    /// Whether any arm regressed: it is slower, or it fails or has become wrong.
     pub fn regressed(&self) -> bool {
-        self.compared.iter().any(|arm| arm.verdict == Verdict::Regression)
+        !self.broken.is_empty() || self.compared.iter().any(|arm| arm.verdict == Verdict::Regression)
     }
 
-    /// Whether nothing can be concluded: an open verdict, an unfit environment, or nothing in common.
+    /// Whether nothing can be concluded: an open verdict, an arm that was not measured again, an unfit environment, or
+    /// nothing in common.
     pub fn is_inconclusive(&self) -> bool {
         let open = self.compared.iter().any(|arm| arm.verdict == Verdict::Inconclusive);
-        open || !self.unfit.is_empty() || self.compared.is_empty()
+        open || !self.missing.is_empty() || !self.unfit.is_empty() || self.compared.is_empty()
     }
 
     fn cell(&mut self, base: &CellResult, head: &CellResult, plan: Option<&Plan>, max_regression: f64) {
@@ -125,20 +136,26 @@ impl Comparison {
             let threshold = planned.and_then(|cell| own(cell, &arm.arm)).unwrap_or(max_regression);
             match before.and_then(|before| pair(head, before, arm, threshold)) {
                 Some(compared) => self.compared.push(compared),
-                None => self.unmatched.push(format!(
-                    "{}, {}: {}",
-                    head.id,
-                    arm.arm,
-                    match (before, arm.cold.is_some()) {
-                        (None, _) => "not in the baseline",
-                        (Some(_), true) => "no times in the baseline",
-                        (Some(_), false) => "no times now",
-                    }
-                )),
+                None => self.lone(head, before, arm),
             }
         }
         let gone = base.arms.iter().filter(|arm| arm.cold.is_some() && head.arm(&arm.arm).is_none());
         self.unmatched.extend(gone.map(|arm| format!("{}, {}: only in the baseline", base.id, arm.arm)));
+    }
+
+    /// Files an arm that not both have times of.
+    fn lone(&mut self, cell: &CellResult, before: Option<&ArmResult>, now: &ArmResult) {
+        let timed = before.is_some_and(|before| before.cold.is_some());
+        let (list, what) = match (before, now.status) {
+            (None, _) => (&mut self.unmatched, "not in the baseline"),
+            (Some(_), Status::Measured) => (&mut self.unmatched, "no times in the baseline"),
+            (Some(_), _) if !timed => (&mut self.unmatched, "no times in either"),
+            (Some(_), Status::Wrong) => (&mut self.broken, "its numbers are off now"),
+            (Some(_), Status::Failed) => (&mut self.broken, "it fails now"),
+            (Some(_), Status::Absent) => (&mut self.missing, "it is absent now"),
+        };
+        let reason = now.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        list.push(format!("{}, {}: {what}{reason}", cell.id, now.arm));
     }
 }
 

@@ -39,6 +39,11 @@ pub fn comparison(comparison: &Comparison) -> String {
     for unfit in &comparison.unfit {
         line(&mut out, format_args!("> **Unfit**: {unfit}\n"));
     }
+    for (list, what) in [(&comparison.broken, "Broken"), (&comparison.missing, "Not measured")] {
+        for note in list {
+            line(&mut out, format_args!("> **{what}**: {note}\n"));
+        }
+    }
     if !comparison.compared.is_empty() {
         out.push_str("| cell | arm | baseline | now | ratio (95 %) | noise | allowed | verdict |\n");
         out.push_str("|---|---|---:|---:|---:|---:|---:|---|\n");
