@@ -22,7 +22,7 @@ mod vjp;
 
 use std::fmt;
 
-use crate::graph::{BinaryOp, Builder, InferError, Node, ValueId};
+use crate::graph::{BinaryOp, Builder, InferError, Node, Op, ValueId};
 use crate::tensor::DType;
 use vjp::Vjp;
 
@@ -35,6 +35,9 @@ pub struct NoRule {
     pub operator: String,
     /// Why there is no rule for it.
     pub why: String,
+    /// The node to blame where it is another, before this one: of what it makes not even the type is known. Then `why` is of
+    /// that node.
+    pub behind: Option<String>,
 }
 
 /// Nodes without a rule between what is wanted and the seeds.
@@ -46,7 +49,15 @@ pub struct AutodiffError {
 
 impl fmt::Display for NoRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (which makes `{}`): {}", self.operator, self.node, self.why)
+        let Self { node, operator, why, behind } = self;
+        match behind {
+            None => write!(f, "{operator} (which makes `{node}`): {why}"),
+            Some(behind) => write!(
+                f,
+                "{behind}: {why}, and the type of what it makes is not known, on which {operator} (which makes \
+                 `{node}`) depends"
+            ),
+        }
     }
 }
 
@@ -158,7 +169,7 @@ impl<'a> Sweep<'a> {
         }
         if let Some(failure) = self.b.take_failure() {
             let (node, operator) = (self.label(node.output()), node.op.name().to_owned());
-            self.missing.push(NoRule { node, operator, why: contradiction(&failure) });
+            self.missing.push(NoRule { node, operator, why: contradiction(&failure), behind: None });
         }
     }
 
@@ -166,7 +177,11 @@ impl<'a> Sweep<'a> {
     /// it are looked at too; what comes out is thrown away.
     fn give_up(&mut self, node: &Node, needed: &[bool], why: String) {
         let label = self.label(node.output());
-        self.missing.push(NoRule { node: label, operator: node.op.name().to_owned(), why });
+        let behind = match &node.op {
+            Op::Opaque(opaque) => opaque.behind.clone(),
+            _ => None,
+        };
+        self.missing.push(NoRule { node: label, operator: node.op.name().to_owned(), why, behind });
         for (id, _) in node.inputs.iter().zip(needed).filter(|(_, needed)| **needed) {
             self.add(*id, *id);
         }

@@ -271,7 +271,13 @@ fn no_parameter_behind_a_value_of_unknown_type_is_left_out_in_silence() {
     ];
     let bytes = model(nodes, vec![matrix("w", 5, 5), matrix("head", 5, 3)]).encode_to_vec();
     let error = gradients(&bytes, &Selection::default()).unwrap_err().to_string();
-    assert!(error.contains("Add (which makes `k`): it reads what the Mish that makes `unknown`"), "{error}");
+    for words in [
+        "gradient through the Mish that makes `unknown`: this operator has no rule",
+        "Add (which makes `k`)",
+        "onnx.shape_inference",
+    ] {
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[test]

@@ -78,13 +78,17 @@ fn model(nodes: &[&str], outputs: &[&str]) -> Vec<u8> {
 
 /// The gradients of what `train` names (of everything where it names nothing), or the error.
 fn gradients(bytes: &[u8], train: &[&str]) -> Result<Training, String> {
+    selected(bytes, train, &[])
+}
+
+fn selected(bytes: &[u8], train: &[&str], freeze: &[&str]) -> Result<Training, String> {
     let host = Host::read(bytes).unwrap();
     let head = discover(&host, Wishes { logits: Some("logits"), ..Wishes::default() }).unwrap();
     let spec = builtin::load("cross-entropy").unwrap().unwrap();
     let interface = Interface::new(3, &spec);
     let loss = Loss::new(spec, interface, None).unwrap();
-    let train = train.iter().map(|name| (*name).to_owned()).collect();
-    let selection = Selection { train, ..Selection::default() };
+    let [train, freeze] = [train, freeze].map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+    let selection = Selection { train, freeze, ..Selection::default() };
     let plan = TrainingPlan { loss: &loss, recipe: None, labels: None, selection: &selection };
     training(&host, &head, plan).map_err(|error| error.to_string())
 }
@@ -130,4 +134,30 @@ fn a_dropout_in_training_mode_without_its_mask_is_refused_by_name() {
     for dropout in ["Dropout h ratio on -> k mask", "Dropout h ratio -> k"] {
         assert_eq!(trained(&gradients(&with(dropout), &[]).unwrap()), ["w", "head"], "{dropout}");
     }
+}
+
+/// The branch of an If reads h, which w has a part in. The message is followed to the end: types, then --freeze.
+#[test]
+fn an_if_is_refused_by_name_and_the_advice_helps() {
+    let nodes = ["MatMul x w -> h", "If on -> k", "MatMul k head -> logits"];
+    let mut model = ModelProto::decode(model(&nodes, &["logits"]).as_slice()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let branch = GraphProto { node: vec![node("Tanh h -> t")], ..GraphProto::default() };
+    graph.node[1].attribute = ["then_branch", "else_branch"]
+        .map(|name| AttributeProto {
+            name: Some(name.into()),
+            g: Some(Box::new(branch.clone())),
+            ..AttributeProto::default()
+        })
+        .into();
+    let error = gradients(&model.encode_to_vec(), &[]).unwrap_err();
+    for words in ["gradient through the If that makes `k`", "onnx.shape_inference.infer_shapes", "--freeze"] {
+        assert!(error.contains(words), "{error}");
+    }
+    let ty = TensorType::new(DType::F32, &[Dim::symbol("N"), Dim::Fixed(5)]);
+    model.graph.as_mut().unwrap().value_info = vec![port("k", &ty)];
+    let bytes = model.encode_to_vec();
+    let error = gradients(&bytes, &[]).unwrap_err();
+    assert!(error.contains("gradient through If (which makes `k`)"), "{error}");
+    assert_eq!(trained(&selected(&bytes, &[], &["w"]).unwrap()), ["head"]);
 }

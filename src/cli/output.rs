@@ -44,6 +44,12 @@ impl Target {
         }
     }
 
+    /// Whether [`Self::write`] can make its file, as far as that shows before. Changes nothing.
+    pub fn check(&self) -> Result<(), Failure> {
+        let Target::File(path) = self else { return Ok(()) };
+        temporary(path).map(drop).map_err(|e| failure(path, &e))
+    }
+
     /// Writes all of `bytes`: to a temporary file beside the target, then renamed over it.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
         self.write_with(&|out| out.write_all(bytes))
@@ -80,14 +86,15 @@ fn failure(path: &Path, error: &io::Error) -> Failure {
     Failure::usage(format!("cannot write {}: {reason}", path.display()))
 }
 
-fn replace(path: &Path, write: &Writes<'_>) -> io::Result<()> {
+/// The file to write to and then rename, with the name that it gets; `None` for a device or pipe.
+fn temporary(path: &Path) -> io::Result<Option<(tempfile::NamedTempFile, PathBuf)>> {
     // A link keeps pointing where it does; a device or pipe is written to, never replaced.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if path.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name a file in it"));
     }
     if path.exists() && !path.is_file() {
-        return write(&mut File::options().write(true).open(&path)?);
+        return Ok(None);
     }
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -101,7 +108,14 @@ fn replace(path: &Path, write: &Writes<'_>) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(directory)?;
+    let file = builder.tempfile_in(directory)?;
+    Ok(Some((file, path)))
+}
+
+fn replace(path: &Path, write: &Writes<'_>) -> io::Result<()> {
+    let Some((mut file, path)) = temporary(path)? else {
+        return write(&mut File::options().write(true).open(path)?);
+    };
     let mut out = Sparse::new(file.as_file_mut());
     write(&mut out)?;
     out.finish()?;

@@ -75,6 +75,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let manifest = super::state::manifest(&file, &host)?;
     let external = file.external_data(&host)?;
     file.guard(&args.output, &external)?;
+    writable(&args)?;
     let data = dataset(&args.data, &manifest)?;
     let settings = args.settings.settings(&manifest, &data)?;
     let state = start(&args, &file, &host, &manifest)?;
@@ -84,6 +85,13 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let stop = super::interrupt::flag()?;
     let looped = Loop { args: &args, settings: &settings, data: &data, validation: &validation, stop };
     looped.run(session.as_mut(), &manifest, state, &args.engine)
+}
+
+/// Hours of training are not to end at a name that cannot be written.
+fn writable(args: &Args) -> Result<(), Failure> {
+    args.output.check()?;
+    let others = args.curve.iter().chain(&args.json);
+    others.map(|path| Target::from(path.as_str())).try_for_each(|target| target.check())
 }
 
 fn dataset(path: &str, manifest: &Manifest) -> Result<Dataset, Failure> {

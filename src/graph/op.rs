@@ -130,6 +130,8 @@ pub struct Opaque {
     pub name: String,
     /// Why it has no meaning here.
     pub why: String,
+    /// Another node before it, whose outputs have no type; then that is why.
+    pub behind: Option<String>,
     /// Types of its outputs.
     pub outputs: Vec<TensorType>,
 }

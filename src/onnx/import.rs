@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::host::{Host, label};
-use super::inline::obstacle;
+use super::inline::{obstacle, with_inner};
 use super::messages::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 use super::slim::KEPT;
 use crate::graph::{Builder, Op, Opaque, TensorType, ValueId};
@@ -38,7 +38,10 @@ pub struct Imported {
 
 /// A value of which not even the type can be known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is computed from what {node} makes, and {why}; the file declares no type for it")]
+#[error(
+    "`{value}` is computed from what {node} makes, and {why}; the file declares no type for it, so nothing behind it was \
+     looked at, and there may be more such nodes; let onnx.shape_inference.infer_shapes write the types that the file lacks"
+)]
 pub struct ImportError {
     value: String,
     node: String,
@@ -63,7 +66,7 @@ pub fn import(host: &Host<'_>, roots: &[&str]) -> Result<Imported, ImportError> 
         let Unknown { culprit, why, .. } = importer.unknown.get(*root).cloned().unwrap_or_else(|| Unknown {
             culprit: format!("what is stored as `{root}`"),
             why: "it is no dense tensor of a supported type".to_owned(),
-            from: Vec::new(),
+            ..Unknown::default()
         });
         return Err(ImportError { value: (*root).to_owned(), node: culprit, why });
     }
@@ -78,10 +81,17 @@ fn ancestors<'a>(graph: &'a GraphProto, roots: &[&'a str]) -> HashSet<&'a str> {
     // Nodes stand after what they read, so one pass from the end finds all.
     for node in graph.node.iter().rev() {
         if node.output.iter().any(|output| needed.contains(output.as_str())) {
-            needed.extend(node.input.iter().map(String::as_str).filter(|input| !input.is_empty()));
+            needed.extend(reads(node).into_iter().filter(|input| !input.is_empty()));
         }
     }
     needed
+}
+
+/// Names of what a node reads, in its subgraphs too: these may read every value of the graph.
+fn reads(node: &NodeProto) -> Vec<&str> {
+    let mut nodes = Vec::new();
+    with_inner(node, &mut nodes);
+    nodes.into_iter().flat_map(|node| &node.input).map(String::as_str).collect()
 }
 
 struct Importer<'a> {
@@ -98,6 +108,8 @@ struct Unknown {
     /// The node to blame.
     culprit: String,
     why: String,
+    /// Whether it is no node's, but the file's or the caller's.
+    given: bool,
     /// What it is computed from, as far as that is known: a gradient that would have to go there must not be lost.
     from: Vec<ValueId>,
 }
@@ -136,7 +148,9 @@ impl<'a> Importer<'a> {
                     let id = self.done.builder.input(name, ty);
                     self.done.values.insert(name.to_owned(), id);
                 }
-                None => self.blame(name, &format!("the input `{name}`"), "its type or rank is not known"),
+                None => {
+                    self.blame_given(name, &format!("the input `{name}`"), "its type or rank is not known")
+                }
             }
         }
     }
@@ -152,7 +166,8 @@ impl<'a> Importer<'a> {
                 }
             }
             None => {
-                self.blame(name, &format!("the initializer `{name}`"), "its element type is not supported")
+                let culprit = format!("the initializer `{name}`");
+                self.blame_given(name, &culprit, "its element type is not supported");
             }
         }
     }
@@ -172,11 +187,15 @@ impl<'a> Importer<'a> {
 
     fn node(&mut self, node: &NodeProto) {
         let blamed = node.input.iter().find_map(|input| self.unknown.get(input));
-        if let Some(Unknown { culprit, why, .. }) = blamed.cloned() {
+        if let Some(Unknown { culprit, why, given, .. }) = blamed.cloned() {
             // A declared type stands, whatever it was computed from.
-            self.opaque(node, &format!("it reads what {culprit} makes, and {why}"), &culprit, &why);
+            if given {
+                self.opaque(node, &format!("it reads {culprit}: {why}"), None);
+            } else {
+                self.opaque(node, &why, Some(&culprit));
+            }
         } else if let Err(why) = self.understood(node) {
-            self.opaque(node, &why, &label(node), &why);
+            self.opaque(node, &why, None);
         }
     }
 
@@ -252,27 +271,34 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// A node that is known by name only: its outputs have the types that the file declares, or none; then `culprit` is the
-    /// node to blame, and `reason` why.
-    fn opaque(&mut self, node: &NodeProto, why: &str, culprit: &str, reason: &str) {
+    /// A node that is known by name only: its outputs have the types that the file declares, or none. `behind` is the node
+    /// to blame where it is another one, and `why` the reason.
+    fn opaque(&mut self, node: &NodeProto, why: &str, behind: Option<&str>) {
+        let culprit = behind.map_or_else(|| label(node), str::to_owned);
         let operator = node.op_type.clone().unwrap_or_default();
         let name = match node.domain.as_deref() {
             None | Some("" | "ai.onnx") => operator,
             Some(domain) => format!("{domain}.{operator}"),
         };
         let outputs: Vec<&str> = node.output.iter().map(String::as_str).filter(|o| !o.is_empty()).collect();
-        self.done.opaque.push((outputs.first().copied().unwrap_or("").to_owned(), format!("{name}: {why}")));
+        let told = match behind {
+            Some(behind) => format!("{name}: it reads what {behind} makes, and {why}"),
+            None => format!("{name}: {why}"),
+        };
+        self.done.opaque.push((outputs.first().copied().unwrap_or("").to_owned(), told));
         let types: Option<Vec<TensorType>> = outputs.iter().map(|o| self.declared.get(o).cloned()).collect();
         let from = self.known_sources(node);
         let Some(types) = types.filter(|types| !types.is_empty()) else {
             for output in outputs {
-                self.blame(output, culprit, reason);
-                self.unknown.entry(output.to_owned()).or_default().from.clone_from(&from);
+                let (culprit, why, from) = (culprit.clone(), why.to_owned(), from.clone());
+                self.unknown.insert(output.to_owned(), Unknown { culprit, why, given: false, from });
             }
             return;
         };
         let count = types.len();
-        let op = Op::Opaque(Opaque { name, why: why.to_owned(), outputs: types }.into());
+        let op = Op::Opaque(
+            Opaque { name, why: why.to_owned(), behind: behind.map(str::to_owned), outputs: types }.into(),
+        );
         let made = self.done.builder.try_nodes(op, &from, count);
         let made = made.expect("an operator known by name takes anything");
         for (output, id) in outputs.into_iter().zip(made) {
@@ -283,7 +309,7 @@ impl<'a> Importer<'a> {
     /// The inputs of a node; for those without a type what they are computed from. Each once, in order.
     fn known_sources(&self, node: &NodeProto) -> Vec<ValueId> {
         let mut found: Vec<ValueId> = Vec::new();
-        for input in &node.input {
+        for input in reads(node) {
             let known = self.done.values.get(input).into_iter();
             let behind = self.unknown.get(input).into_iter().flat_map(|unknown| &unknown.from);
             for id in known.chain(behind) {
@@ -295,9 +321,10 @@ impl<'a> Importer<'a> {
         found
     }
 
-    fn blame(&mut self, value: &str, culprit: &str, why: &str) {
-        let unknown = Unknown { culprit: culprit.to_owned(), why: why.to_owned(), from: Vec::new() };
-        self.unknown.insert(value.to_owned(), unknown);
+    /// Notes an input or initializer that cannot be used.
+    fn blame_given(&mut self, value: &str, culprit: &str, why: &str) {
+        let (culprit, why) = (culprit.to_owned(), why.to_owned());
+        self.unknown.insert(value.to_owned(), Unknown { culprit, why, given: true, from: Vec::new() });
     }
 }
 

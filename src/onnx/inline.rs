@@ -18,8 +18,8 @@ mod functions;
 mod scope;
 
 use body::Writer;
-pub(super) use functions::obstacle;
 use functions::{Functions, is_standard};
+pub(super) use functions::{obstacle, with_inner};
 
 /// Most nodes that all calls together are written out to: some ten times what the largest model has that is trained. Functions that
 /// call functions twice each would double the number at every level.

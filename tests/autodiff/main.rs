@@ -102,8 +102,13 @@ fn operators_without_a_rule_are_all_named() {
     let opaque = |name: &str| {
         let ty = TensorType::new(DType::F64, &[]);
         Op::Opaque(
-            ibgraph::graph::Opaque { name: name.into(), why: format!("{name} is new"), outputs: vec![ty] }
-                .into(),
+            ibgraph::graph::Opaque {
+                name: name.into(),
+                why: format!("{name} is new"),
+                behind: None,
+                outputs: vec![ty],
+            }
+            .into(),
         )
     };
     let first = b.node(opaque("First"), &[x]);

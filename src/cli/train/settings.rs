@@ -66,6 +66,9 @@ enum ScheduleKind {
 
 impl SettingArgs {
     pub fn settings(&self, manifest: &Manifest, data: &Dataset) -> Result<Settings, Failure> {
+        if self.epochs == 0 {
+            return Err(Failure::usage("--epochs 0 leaves nothing to train; give 1 or more"));
+        }
         let set = self.set.iter().map(|setting| parse_setting(setting));
         let set = set.map(|setting| setting.map(|(name, value)| (name.to_owned(), value)));
         Ok(Settings {

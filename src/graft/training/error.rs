@@ -20,7 +20,7 @@ pub enum TrainingError {
     #[error(transparent)]
     Import(#[from] ImportError),
     /// See [`AutodiffError`].
-    #[error("{0}; freeze the parameters before it with --freeze, or export the model without it")]
+    #[error("{error}; {advice}", error = .0, advice = advice(.0))]
     Autodiff(#[from] AutodiffError),
     /// A pattern that matches nothing, or nothing left to train.
     #[error("{0}")]
@@ -44,4 +44,14 @@ pub enum TrainingError {
     /// See [`InterfaceError`].
     #[error(transparent)]
     Interface(#[from] InterfaceError),
+}
+
+/// What helps where there is no gradient through a node.
+fn advice(error: &AutodiffError) -> String {
+    let types = match error.nodes.iter().any(|node| node.behind.is_some()) {
+        true => "let onnx.shape_inference.infer_shapes write the types that the file lacks, then ",
+        false => "",
+    };
+    let them = if error.nodes.len() > 1 { "these nodes" } else { "that node" };
+    format!("{types}freeze the parameters before {them} with --freeze, or export the model without {them}")
 }

@@ -107,7 +107,7 @@ impl<'a> Functions<'a> {
 }
 
 /// A node, and those in its subgraphs.
-pub(super) fn with_inner<'a>(node: &'a NodeProto, found: &mut Vec<&'a NodeProto>) {
+pub fn with_inner<'a>(node: &'a NodeProto, found: &mut Vec<&'a NodeProto>) {
     found.push(node);
     for attribute in &node.attribute {
         let graphs = attribute.g.as_deref().into_iter().chain(&attribute.graphs);

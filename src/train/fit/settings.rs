@@ -53,13 +53,19 @@ impl Settings {
     pub(super) fn check(&self, manifest: &Manifest, data: &Dataset) -> Result<(), FitError> {
         let fail = |message: String| Err(FitError::Settings(message));
         if self.batch == 0 || self.batch > data.len() {
-            return fail(format!("a batch of {} from {} samples is not possible", self.batch, data.len()));
+            let (batch, samples) = (self.batch, data.len());
+            return fail(format!(
+                "a batch of {batch} from {samples} samples is not possible; give --batch a number from 1 to {samples}"
+            ));
         }
         if let Some(fixed) = fixed_batch(manifest).filter(|fixed| *fixed != self.batch) {
             return fail(format!("the graph takes batches of {fixed} only; give --batch {fixed}"));
         }
         if !(self.learning_rate >= 0.0 && self.learning_rate.is_finite()) {
-            return fail(format!("the learning rate is {}; give a finite number", self.learning_rate));
+            return fail(format!(
+                "the learning rate is {}; give --lr a finite number that is not negative",
+                self.learning_rate
+            ));
         }
         if !(self.loss_scale > 0.0 && self.loss_scale.is_finite()) {
             return fail(format!("the loss scale is {}; give a finite number above 0", self.loss_scale));
