@@ -104,6 +104,20 @@ fn a_plan_is_measured_and_every_report_is_written() {
     assert_eq!(csv.lines().count(), 1 + 9);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_peer_that_does_not_start_is_told_with_its_command_and_what_to_do() {
+    let place = Place::with(&[("plan.yaml", PLAN)]);
+    place.ends("bench plan.yaml -o out --peer-python /bin/false", 0);
+    let results = json(&place.path("out/results.json"));
+    let peer = &results["cells"][0]["arms"][1];
+    assert_eq!((&peer["arm"], &peer["status"]), (&"pytorch-eager".into(), &"absent".into()));
+    let reason = peer["reason"].as_str().unwrap();
+    for words in ["PyTorch", "`/bin/false pytorch.py`", "`ci/peers`", "--peer-python"] {
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
 #[test]
 fn without_an_operator_library_the_body_is_measured_and_told() {
     let plan = PLAN.replace("lowerings: [portable]", "lowerings: [fused]");
@@ -211,7 +225,11 @@ fn mistakes_in_a_plan_are_shown_at_their_place() {
         ("[ib, cross-entropy]", "[ib, cross-entopy]", "plan.yaml:2:14", "did you mean `cross-entropy`?"),
         ("rows: [4, 9]", "rows: []", "plan.yaml:", "`rows` has no entry"),
         ("rows: [4, 9]", "rows: [4, 4]", "plan.yaml:3:11", "listed twice"),
-        ("rows: [4, 9]", "rows: [4, -1]", "plan.yaml:3:11", ""),
+        ("rows: [4, 9]", "rows: [4, -1]", "plan.yaml:3:11", "a whole number is wanted here, without a sign"),
+        ("rows: [4, 9]", "rows: 4", "plan.yaml:3:7", "a list is wanted here"),
+        ("name: small", "name: [", "plan.yaml:1:7", "a word or a text is wanted here"),
+        ("cell: 0.05", "cell: soon", "plan.yaml:11:16", "a number is wanted here"),
+        (PLAN, "", "plan.yaml: ", "the plan is empty"),
         ("classes: [5]", "classes: [1]", "plan.yaml:4:11", "`classes` are 2 to"),
         ("losses: cross-entropy, rows: 9", "rows: [4, 9]", "plan.yaml:", "`exclude` leaves no cell"),
         ("losses: cross-entropy, rows: 9", "arms: [portabel]", "plan.yaml:10", "no arm `portabel`"),

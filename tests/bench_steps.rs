@@ -130,6 +130,17 @@ fn a_step_that_strays_from_the_reference_is_not_timed() {
     assert_eq!(arm(&results, 0, "train-step")["status"], "measured", "momentum's losses are as they were");
 }
 
+/// Six arms' batches take 30 MB here, so that it is the activations that do not fit.
+#[test]
+fn activations_count_before_anything_is_allocated() {
+    let plan =
+        PLAN.replace("rows: [4]", "rows: [4096]").replace("samples: 20", "samples: 20, memory: 100 MB");
+    let place = Place::new(&plan);
+    let text = place.ends("bench plan.yaml -o out", 2);
+    assert!(text.contains("of memory, and there are 100 MB"), "{text}");
+    assert!(!place.path("out").exists());
+}
+
 #[test]
 fn mistakes_in_a_plan_of_classifiers_are_told() {
     let cases = [
@@ -147,7 +158,7 @@ fn mistakes_in_a_plan_of_classifiers_are_told() {
         ("classifiers: cnn, max", "classifiers: cmm, max", "plan.yaml:12", "no classifier `cmm`"),
         (", max_regression: 20%", "", "plan.yaml:12", "a threshold needs `max_regression`"),
         ("arms: [forward, loss-grad, gradients]", "max_regression: 5%", "plan.yaml:9", "not of `exclude`"),
-        ("rows: [4]", "rows: [2000000000]", "", "of memory at the least"),
+        ("rows: [4]", "rows: [2000000000]", "", "of memory, and there are"),
     ];
     for (from, to, place_in_file, message) in cases {
         let plan = PLAN.replace(from, to);

@@ -19,6 +19,10 @@ def serve(hello, load):
         request = json.loads(line)
         try:
             answer = {"ok": True, **handle(request, hello, load, loaded)}
+        except ModuleNotFoundError as error:
+            how = f"`{sys.executable} -m pip install {error.name}`"
+            makers = "`ci/peers` and `ci/ort-training --python` make Pythons that have what they need"
+            answer = {"ok": False, "error": f"the peer's Python lacks the package {error.name}; {how} installs it, and {makers}"}
         except Exception as error:  # an answer is owed, whatever happened
             answer = {"ok": False, "error": f"{type(error).__name__}: {error}".strip()[:2000]}
         print(json.dumps(answer), file=answers, flush=True)

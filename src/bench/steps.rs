@@ -3,6 +3,7 @@
 //! Invariant: an arm is timed only after it has followed, on the batch beside the classifier, the float64 reference that
 //! lies there: the losses of several optimizer steps, or the gradient of every parameter.
 
+mod activations;
 mod arm;
 pub(crate) mod case;
 mod enter;

@@ -110,7 +110,7 @@ impl PeerProcess {
             to,
             from,
             dir,
-            name: String::new(),
+            name: format!("{} {}", python.display(), scripts[0].0),
             losses: None,
             providers: Vec::new(),
             written: None,
@@ -151,7 +151,8 @@ impl PeerProcess {
         let asked = writeln!(self.to, "{request}").and_then(|()| self.to.flush());
         let answered = asked.and_then(|()| self.from.read_line(&mut line));
         if !matches!(answered, Ok(1..)) {
-            return Err(ArmError::new(format!("the peer's process ended{}", self.last_words())));
+            let words = self.last_words();
+            return Err(ArmError::new(format!("the peer's process `{}` ended{words}", self.name)));
         }
         let answer: Value = serde_json::from_str(&line)
             .map_err(|error| ArmError::new(format!("the peer's answer is no JSON: {error}")))?;

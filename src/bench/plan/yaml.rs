@@ -98,7 +98,11 @@ pub(super) struct Entry {
 pub(super) fn read(file: &str, text: &str) -> Result<Plan, SpecError> {
     let reader = Reader { file, text };
     let source: Source = serde_saphyr::from_str(text).map_err(|e| {
-        let message = with_suggestion(&e.without_snippet().to_string());
+        if text.trim().is_empty() {
+            let what = "the plan is empty; it has a `name`, and `losses` or `classifiers` with their sizes";
+            return SpecError::of_file(file, what.to_owned());
+        }
+        let message = in_words(with_suggestion(&e.without_snippet().to_string()));
         match e.location() {
             Some(place) => reader.at(&place, 1, message),
             None => SpecError::of_file(file, message),
@@ -128,6 +132,21 @@ fn with_suggestion(message: &str) -> String {
         }
         None => message.to_owned(),
     }
+}
+
+/// What the reader says of a value of another kind, as what is wanted there.
+fn in_words(message: String) -> String {
+    let wanted = match message.as_str() {
+        "invalid u64" | "invalid usize" => "a whole number is wanted here, without a sign",
+        "invalid floating point" | "invalid f64" => "a number is wanted here",
+        "invalid bool" => "`true` or `false` is wanted here",
+        "expected string scalar" => "a word or a text is wanted here, not a list or keys",
+        "expected sequence start" => "a list is wanted here, in brackets and with commas, such as `[a, b]`",
+        "expected mapping start" => "keys with their values are wanted here, such as `{key: value}`",
+        "unexpected end of input" => "the file ends here, and a value is wanted",
+        _ => return message,
+    };
+    wanted.to_owned()
 }
 
 impl Entry {

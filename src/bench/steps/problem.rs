@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use fastrand::Rng;
 
+use super::activations::Activations;
 use super::case::Case;
 use super::reference::Reference;
 use crate::bench::arms::Inputs;
@@ -89,8 +90,8 @@ impl Problem {
     }
 }
 
-/// Lays a cell out. What a step holds at once depends on the classifier and the engine, so the memory is what the
-/// batches and the parameters take at the least.
+/// Lays a cell out. What a step holds at once depends on the classifier and the engine, so the memory is an
+/// estimate: the batches, the parameters, and the activations by their shapes.
 ///
 /// # Errors
 /// Batches that do not fit `limit` bytes, found before they are made.
@@ -102,10 +103,14 @@ pub fn layout(cell: &Cell, step: &Step, limit: u64) -> Result<Layout, String> {
     let batch = cell.rows as u128 * (width * 4 + 8);
     let arms = cell.arms.len() as u128;
     // Parameters, their gradients, and an optimizer's state of two values each.
-    let memory = batch * SETS as u128 * (arms + 1) + source.bytes().len() as u128 * 4 * arms;
+    let parameters = source.bytes().len() as u128 * 4 * arms;
+    let activations = Activations::of(&host, cell.rows, shape.first().is_none_or(Option::is_none));
+    // All arms are loaded at once, and an engine keeps what a run has taken for the next.
+    let held = cell.arms.iter().map(|arm| activations.held_by(*arm)).fold(0, u128::saturating_add);
+    let memory = (batch * SETS as u128 * (arms + 1) + parameters).saturating_add(held);
     if memory > u128::from(limit) {
         return Err(format!(
-            "the cell {} needs {} of memory at the least, and there are {}; exclude it, or raise `budget: memory` if \
+            "the cell {} needs about {} of memory, and there are {}; exclude it, or raise `budget: memory` if \
              you know better",
             cell.id(),
             format_bytes(u64::try_from(memory).unwrap_or(u64::MAX)),

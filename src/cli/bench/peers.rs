@@ -52,7 +52,9 @@ impl Named {
         let python = given.or(set).ok_or_else(|| {
             format!("no Python with {what} was named; make one with `{script}`, and name it with {option} or {variable}")
         })?;
-        let process = PeerProcess::start(*program, &python).map_err(|error| error.to_string())?;
+        let process = PeerProcess::start(*program, &python).map_err(|error| {
+            format!("no {what}: {error}; `{script}` makes a Python that has it, to be named with {option} or {variable}")
+        })?;
         Ok(Rc::new(RefCell::new(process)))
     }
 }
