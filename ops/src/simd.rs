@@ -4,6 +4,54 @@
 //! is chosen at run time, once a call. Where a machine has none of those known here, arrays stand in for vectors, which
 //! Miri can read too.
 
+/// The methods of a [`Vector`] that differ in nothing but the names of instructions. Their level is there wherever they
+/// run, which each file of a level sees to.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! common {
+    ($len:literal $element:ty: $splat:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident) => {
+        type Element = $element;
+        const LEN: usize = $len;
+
+        #[inline(always)]
+        fn splat(x: $element) -> Self {
+            // SAFETY: the level is there.
+            Self(unsafe { $splat(x) })
+        }
+
+        #[inline(always)]
+        fn load(from: &[$element]) -> Self {
+            assert!(from.len() >= $len);
+            // SAFETY: so many elements there are.
+            Self(unsafe { $load(from.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn store(self, to: &mut [$element]) {
+            assert!(to.len() >= $len);
+            // SAFETY: so many elements there are.
+            unsafe { $store(to.as_mut_ptr(), self.0) }
+        }
+
+        #[inline(always)]
+        fn add(self, b: Self) -> Self {
+            // SAFETY: the level is there.
+            Self(unsafe { $add(self.0, b.0) })
+        }
+
+        #[inline(always)]
+        fn sub(self, b: Self) -> Self {
+            // SAFETY: the level is there.
+            Self(unsafe { $sub(self.0, b.0) })
+        }
+
+        #[inline(always)]
+        fn mul(self, b: Self) -> Self {
+            // SAFETY: the level is there.
+            Self(unsafe { $mul(self.0, b.0) })
+        }
+    };
+}
+
 mod array;
 #[cfg(target_arch = "aarch64")]
 mod neon;

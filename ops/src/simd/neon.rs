@@ -24,28 +24,7 @@ macro_rules! vector {
         pub(super) struct $name($register);
 
         impl Vector for $name {
-            type Element = $element;
-            const LEN: usize = $len;
-
-            #[inline(always)]
-            fn splat(x: $element) -> Self {
-                // SAFETY: see the top of the file.
-                Self(unsafe { $splat(x) })
-            }
-
-            #[inline(always)]
-            fn load(from: &[$element]) -> Self {
-                assert!(from.len() >= $len);
-                // SAFETY: so many elements there are.
-                Self(unsafe { $load(from.as_ptr()) })
-            }
-
-            #[inline(always)]
-            fn store(self, to: &mut [$element]) {
-                assert!(to.len() >= $len);
-                // SAFETY: so many elements there are.
-                unsafe { $store(to.as_mut_ptr(), self.0) }
-            }
+            common! { $len $element: $splat $load $store $add $sub $mul }
 
             #[inline(always)]
             fn load_part(from: &[$element], fill: $element) -> Self {
@@ -64,24 +43,6 @@ macro_rules! vector {
             #[inline(always)]
             fn stream(self, to: &mut [$element]) {
                 self.store(to);
-            }
-
-            #[inline(always)]
-            fn add(self, b: Self) -> Self {
-                // SAFETY: see the top of the file.
-                Self(unsafe { $add(self.0, b.0) })
-            }
-
-            #[inline(always)]
-            fn sub(self, b: Self) -> Self {
-                // SAFETY: see the top of the file.
-                Self(unsafe { $sub(self.0, b.0) })
-            }
-
-            #[inline(always)]
-            fn mul(self, b: Self) -> Self {
-                // SAFETY: see the top of the file.
-                Self(unsafe { $mul(self.0, b.0) })
             }
 
             #[inline(always)]

@@ -1,0 +1,121 @@
+//! Passes at every level that the machine has.
+
+use super::*;
+use crate::simd::{Isa, Job};
+
+/// Calls a test for the vectors of every level of this machine.
+macro_rules! at_every_level {
+    ($test:ident) => {{
+        struct Test;
+        impl Job for Test {
+            #[inline(always)]
+            fn run<L: Level>(self) {
+                $test::<L>();
+            }
+        }
+        Isa::supported().into_iter().for_each(|isa| isa.run(Test));
+    }};
+}
+
+#[inline(always)]
+fn agree_with_plain_loops<L: Level>() {
+    for n in (0..140).chain([1000, 4099]) {
+        let z: Vec<f32> = (0..n).map(|k| ((k * 7919) % 101) as f32 / 7.0 - 9.0).collect();
+        let label = (n * 3) / 7;
+        let others = [&z[..label], &z[(label + 1).min(n)..]];
+        let all = || others.into_iter().flatten();
+        let highest = all().copied().fold(f32::NEG_INFINITY, f32::max);
+        assert_eq!(max::<f32, L>(others), highest);
+        let l1_want: f64 = z.iter().map(|x| f64::from(x.abs())).sum();
+        assert!((l1::<f32, L>(&z) - l1_want).abs() <= 1e-6 * l1_want);
+        let want: f64 = all().map(|x| f64::from(x - highest).exp()).sum();
+        let mut e = vec![f32::NAN; n];
+        let (before, rest) = e.split_at_mut(label);
+        let behind = rest.split_at_mut(1.min(n)).1;
+        let got = exp_sum_into::<f32, L>(others, highest, [before, behind]);
+        assert!((got - want).abs() <= 1e-6 * want, "{n}: {got} {want}");
+        assert!((exp_sum::<f32, L>(others, highest) - want).abs() <= 1e-6 * want);
+        let right = |(e, z): (&f32, &f32)| (e / (z - highest).exp() - 1.0).abs() < 1e-6;
+        assert!(e.iter().zip(&z).enumerate().all(|(k, pair)| k == label || right(pair)));
+        assert!(e.get(label).is_none_or(|e| e.is_nan()), "the label is left out");
+        let mut away = vec![f32::NAN; n];
+        e.fill(3.0);
+        scale_away::<f32, L>(&e, 2.0, 1.0, &mut away);
+        scale::<f32, L>(&mut e, 2.0, 1.0);
+        assert!(e.iter().chain(&away).all(|x| *x == 7.0));
+    }
+}
+
+#[test]
+fn passes_agree_with_plain_loops_at_every_length() {
+    at_every_level!(agree_with_plain_loops);
+}
+
+#[inline(always)]
+fn exponentials<L: Level>() {
+    // Through whole vectors and parts of one.
+    for n in [5_u32, 4099] {
+        let low = |k: u32| -87.3 * k as f32 / n as f32;
+        let z: Vec<f32> = (0..n).map(low).collect();
+        let mut e = vec![0.0; z.len()];
+        exp_sum_into::<f32, L>([&z, &[]], 0.0, [&mut e, &mut []]);
+        for (e, z) in e.iter().zip(&z) {
+            let want = f64::from(*z).exp();
+            assert!((f64::from(*e) / want - 1.0).abs() < 2.0 * f64::from(f32::EPSILON), "{z} {e}");
+        }
+        let wide: Vec<f64> = z.iter().map(|z| 8.0 * f64::from(*z)).collect();
+        let mut e = vec![0.0; z.len()];
+        exp_sum_into::<f64, L>([&wide, &[]], 0.0, [&mut e, &mut []]);
+        for (e, z) in e.iter().zip(&wide) {
+            assert!((e / z.exp() - 1.0).abs() < 2.0 * f64::EPSILON, "{z} {e}");
+        }
+    }
+    let ends = [f32::NEG_INFINITY, -1e30, -88.0, 0.0, f32::NAN, f32::from_bits(0x7FC0_0001)];
+    let mut e = [9.0; 6];
+    exp_sum_into::<f32, L>([&ends, &[]], 0.0, [&mut e, &mut []]);
+    assert_eq!(e[..4], [0.0, 0.0, 0.0, 1.0]);
+    assert!(e[4].is_nan() && e[5].is_nan());
+}
+
+#[test]
+fn exponentials_are_good_to_two_epsilons_at_every_level() {
+    at_every_level!(exponentials);
+}
+
+fn zero_for_nan(x: f64) -> f64 {
+    if x.is_nan() { 0.0 } else { x }
+}
+
+#[inline(always)]
+fn signs<L: Level>() {
+    for away in [false, true] {
+        // As many as a vector of every level has, and then some.
+        let values = [2.0, -3.0, 0.0, -0.0, f64::NAN, 2.0, -1e-310, 0.0, 1.0, 5.0, -7.0];
+        let mut out = [9.0; 11];
+        signed::<_, L>(&values[..4], 5.0, &mut out[..4], false, away);
+        assert_eq!(out[..4], [5.0, -5.0, 0.0, 0.0]);
+        signed::<_, L>(&values[5..], f64::INFINITY, &mut out[5..], false, away);
+        assert_eq!(out[5..], [5.0, -5.0, 0.0, 5.0, 5.0, -5.0].map(|x| x * f64::INFINITY).map(zero_for_nan));
+        signed::<_, L>(&values, 5.0, &mut out, true, away);
+        assert_eq!(out[..4], [5.0, -5.0, 0.0, 0.0]);
+        assert!(out[4].is_nan());
+        assert_eq!(out[5..], [5.0, -5.0, 0.0, 5.0, 5.0, -5.0]);
+        signed::<_, L>(&[1.0, 0.0], f64::INFINITY, &mut out[..2], true, away);
+        assert_eq!(out[..2], [f64::INFINITY, 0.0]);
+        signed::<_, L>(&[1.0, -1.0, 0.0], f64::NAN, &mut out[..3], false, away);
+        assert!(out[..3].iter().all(|x| x.is_nan()));
+    }
+}
+
+#[test]
+fn signs_of_what_is_not_finite() {
+    at_every_level!(signs);
+}
+
+#[test]
+fn saturation_keeps_nan() {
+    let mut values = [1e9, -1e9, f32::INFINITY, 3.0, f32::NAN];
+    saturate(&mut values, 65504.0);
+    assert_eq!(values[..4], [65504.0, -65504.0, 65504.0, 3.0]);
+    assert!(values[4].is_nan());
+}
