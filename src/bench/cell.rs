@@ -136,24 +136,20 @@ fn peer_arm(
     setup: &Setup,
 ) -> Entrant {
     let mut entrant = Entrant::new(ArmKind::Peer(peer));
-    let process = match setup.peers.of(peer.program()) {
+    let process = match setup.peers.serving(peer.program(), cell) {
         Ok(process) => process,
         Err(why) => {
-            entrant.end(Status::Absent, why.clone());
+            entrant.end(Status::Absent, why);
             return entrant;
         }
     };
-    if let Some(why) = process.borrow().lacks(cell) {
-        entrant.end(Status::Absent, why);
-        return entrant;
-    }
     let counts = data::class_counts(cell.classes);
     let model = match peer.program() {
         Program::Pytorch => Ok(None),
         Program::OrtTraining => trainable(loss).map(Some),
     };
     let loaded = model.and_then(|model| {
-        let mut arm = PeerArm::new(process.clone(), peer, cell, (loss, &counts), sets, model.as_deref())?;
+        let mut arm = PeerArm::new(process, peer, cell, (loss, &counts), sets, model.as_deref())?;
         let outputs = arm.compute()?;
         Ok((arm, outputs))
     });

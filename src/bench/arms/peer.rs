@@ -20,10 +20,11 @@ mod arm;
 pub use arm::PeerArm;
 
 /// The scripts of PyTorch's peers; the first is the one that runs.
-const PYTORCH: [(&str, &str); 4] = [
+const PYTORCH: [(&str, &str); 5] = [
     ("pytorch.py", include_str!("../../../benches/peers/pytorch.py")),
     ("losses.py", include_str!("../../../benches/peers/losses.py")),
     ("onnx_classifier.py", include_str!("../../../benches/peers/onnx_classifier.py")),
+    ("onnx_operators.py", include_str!("../../../benches/peers/onnx_operators.py")),
     ("protocol.py", include_str!("../../../benches/peers/protocol.py")),
 ];
 /// Those of ONNX Runtime Training.
@@ -48,11 +49,21 @@ pub type Started = Result<Rc<RefCell<PeerProcess>>, String>;
 
 impl Peers {
     /// The process of a program.
-    pub fn of(&self, program: Program) -> &Started {
+    fn of(&self, program: Program) -> &Started {
         match program {
             Program::Pytorch => &self.pytorch,
             Program::OrtTraining => &self.ort_training,
         }
+    }
+
+    /// The process of a program for a cell.
+    ///
+    /// # Errors
+    /// Why there is none, or what of the cell it lacks.
+    pub fn serving(&self, program: Program, cell: &Cell) -> Started {
+        let process = self.of(program).clone()?;
+        let lacks = process.borrow().lacks(cell);
+        lacks.map_or(Ok(process), Err)
     }
 
     /// Those that run.
@@ -137,7 +148,7 @@ impl PeerProcess {
     }
 
     /// Why it has no arm for a cell, if it has none.
-    pub fn lacks(&self, cell: &Cell) -> Option<String> {
+    fn lacks(&self, cell: &Cell) -> Option<String> {
         if let Some(losses) = self.losses.as_ref().filter(|losses| !losses.contains(&cell.loss)) {
             return Some(format!("the peer has {} and not `{}`", losses.join(", "), cell.loss));
         }

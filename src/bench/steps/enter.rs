@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::arm::StepArm;
 use super::graphs::{self, Made};
-use crate::bench::arms::{ArmError, GraphArm, PeerArm};
+use crate::bench::arms::{Arm, ArmError, GraphArm, PeerArm};
 use crate::bench::cell::{CellError, awaken, engine};
 use crate::bench::entrant::{Checked, Entrant, model_info};
 use crate::bench::environment::peak_on;
@@ -64,7 +64,7 @@ fn graph_entrant(kind: ArmKind, graft: Graft, problem: &Problem, engine: &OrtEng
     entrant
 }
 
-type Loaded = (Box<dyn crate::bench::arms::Arm>, Checked);
+type Loaded = (Box<dyn Arm>, Checked);
 
 /// Loads a graph and runs it on the batch of the reference.
 fn load(
@@ -110,23 +110,19 @@ fn checked(outputs: &[(String, Tensor)], made: &Made, graft: Graft, problem: &Pr
 
 fn peer_entrant(peer: Peer, cell: &Cell, problem: &Problem, setup: &Setup) -> Entrant {
     let mut entrant = Entrant::new(ArmKind::Peer(peer));
-    let process = match setup.peers.of(peer.program()) {
+    let process = match setup.peers.serving(peer.program(), cell) {
         Ok(process) => process,
         Err(why) => {
-            entrant.end(Status::Absent, why.clone());
+            entrant.end(Status::Absent, why);
             return entrant;
         }
     };
-    if let Some(why) = process.borrow().lacks(cell) {
-        entrant.end(Status::Absent, why);
-        return entrant;
-    }
     let optimizer = problem.step.optimizer;
     let want = problem.case.losses(optimizer);
     let loaded = peer_step(peer, problem).and_then(|(about, model)| {
         let tables = (&problem.loss, problem.case.class_counts.as_slice());
         let batches = [&[problem.reference_inputs()][..], &problem.sets];
-        let mut arm = PeerArm::step(process.clone(), peer, cell, tables, about, model.as_deref(), batches)?;
+        let mut arm = PeerArm::step(process, peer, cell, tables, about, model.as_deref(), batches)?;
         let got = arm.losses(optimizer.learning_rate(), want.len())?;
         Ok((arm, got))
     });

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::bench::entrant::Checked;
 use crate::bench::results::Numerics;
 use crate::onnx;
 use crate::tensor::Tensor;
@@ -17,9 +18,6 @@ const FLOOR: f64 = 2e-7;
 /// Logits are a forward pass of float32 numbers away from the reference: two digits worse than one rounding, each of
 /// some fifty layers adding its own.
 const LOGITS: f64 = 1e-5;
-
-/// How far numbers are off, or that and what is wrong with them.
-pub type Checked = Result<Numerics, (Numerics, String)>;
 
 /// The batch beside a classifier, and what came out of it in float64.
 pub struct Reference {
