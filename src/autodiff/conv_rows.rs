@@ -21,7 +21,7 @@ pub(super) fn products(v: &mut Vjp<'_>, window: &Window, slid: &Slid, g: ValueId
     let left = v.transpose(g, &perm);
     let left = v.reshape(left, &[outputs, -1]);
     let parts = of_rows(v, window, slid, x, |v, right| v.b.node(Op::MatMul, &[left, right]))?;
-    let joined = joined(v, parts);
+    let joined = v.joined(&parts, 0);
     let dw = v.transpose(joined, &[1, 2, 0]);
     Ok(v.reshape_like(dw, w))
 }
@@ -36,7 +36,7 @@ pub(super) fn sums(v: &mut Vjp<'_>, window: &Window, slid: &Slid, g: ValueId) ->
         let product = v.mul(right, left);
         v.sum(product, &[1], false)
     })?;
-    let joined = joined(v, parts);
+    let joined = v.joined(&parts, 0);
     let dw = v.transpose(joined, &[1, 0]);
     Ok(v.reshape_like(dw, w))
 }
@@ -44,10 +44,6 @@ pub(super) fn sums(v: &mut Vjp<'_>, window: &Window, slid: &Slid, g: ValueId) ->
 fn channels(v: &Vjp<'_>, value: ValueId, axis: usize) -> Result<i64, String> {
     let extent = v.ty(value).shape[axis].fixed();
     Ok(extent.ok_or("its number of channels is not known")? as i64)
-}
-
-fn joined(v: &mut Vjp<'_>, parts: Vec<ValueId>) -> ValueId {
-    if let [one] = parts[..] { one } else { v.b.node(Op::Concat(0), &parts) }
 }
 
 /// `[N, C, …]` as `[…, N, C]`.
@@ -94,7 +90,7 @@ fn of_rows(
 }
 
 /// Where an element of the window stands along each axis, from its number, row-major.
-fn offsets(element: usize, kernel: &[usize], dilations: &[usize]) -> Vec<usize> {
+pub(super) fn offsets(element: usize, kernel: &[usize], dilations: &[usize]) -> Vec<usize> {
     let mut rest = element;
     let mut found = vec![0; kernel.len()];
     for k in (0..kernel.len()).rev() {

@@ -10,9 +10,10 @@
 
 use super::conv::extents;
 use super::conv_rows::{self, Slid};
+use super::index::zero_padded;
 use super::open;
 use super::vjp::Vjp;
-use crate::graph::{Conv, Dim, F32, Gemm, Op, Pad, SliceAxis, ValueId, Window};
+use crate::graph::{Conv, Dim, F32, Gemm, Op, SliceAxis, ValueId, Window};
 
 /// Fewest input channels for which products of matrices are faster than a convolution: a Gather copies rows of them.
 const MANY_CHANNELS: usize = 16;
@@ -52,8 +53,8 @@ fn products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String>
         Some(channels) => Ok(v.reshape(value, &[channels as i64, -1])),
         None => Err("its number of channels is not known".to_owned()),
     };
-    let x = by_channel(v, x);
-    let g_by_channel = by_channel(v, g);
+    let x = v.swap(x, 0, 1);
+    let g_by_channel = v.swap(g, 0, 1);
     let left = rows(v, g_by_channel)?;
     let gemm = Gemm { alpha: F32::new(1.0), beta: F32::new(1.0), trans_a: false, trans_b: true };
     let mut parts = Vec::new();
@@ -62,7 +63,7 @@ fn products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String>
         let product = v.b.node(Op::Gemm(gemm), &[left, right]);
         parts.push(v.b.unsqueeze_last(product));
     }
-    let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(2), &parts) };
+    let joined = v.joined(&parts, 2);
     Ok(v.reshape_like(joined, w))
 }
 
@@ -73,8 +74,8 @@ fn grouped_products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId,
         Some(channels) => Ok(v.reshape(value, &[conv.group as i64, (channels / conv.group) as i64, -1])),
         None => Err("its number of channels is not known".to_owned()),
     };
-    let x = by_channel(v, x);
-    let g_by_channel = by_channel(v, g);
+    let x = v.swap(x, 0, 1);
+    let g_by_channel = v.swap(g, 0, 1);
     let left = rows(v, g_by_channel)?;
     let mut parts = Vec::new();
     for part in met(v, &conv.window, x, g)? {
@@ -83,15 +84,8 @@ fn grouped_products(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId,
         let product = v.b.node(Op::MatMul, &[left, right]);
         parts.push(v.b.unsqueeze_last(product));
     }
-    let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(3), &parts) };
+    let joined = v.joined(&parts, 3);
     Ok(v.reshape_like(joined, w))
-}
-
-/// `[N, C, …]` as `[C, N, …]`.
-fn by_channel(v: &mut Vjp<'_>, value: ValueId) -> ValueId {
-    let mut perm: Vec<usize> = (0..v.rank(value)).collect();
-    perm.swap(0, 1);
-    v.transpose(value, &perm)
 }
 
 // dW[c, k] = Σ g[n, c, p] · x_k[n, c, p]
@@ -104,7 +98,7 @@ fn sums(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
         let sum = v.sum(product, &axes, false);
         parts.push(v.b.unsqueeze_last(sum));
     }
-    let joined = if let [one] = parts[..] { one } else { v.b.node(Op::Concat(1), &parts) };
+    let joined = v.joined(&parts, 1);
     Ok(v.reshape_like(joined, w))
 }
 
@@ -119,29 +113,19 @@ fn met(v: &mut Vjp<'_>, window: &Window, x: ValueId, g: ValueId) -> Result<Vec<V
     let positions = extents(v, g);
     let mut pads = vec![(0, 0); 2];
     pads.extend((0..axes).map(|k| (window.pads[k] as i64, window.pads[k + axes] as i64)));
-    let padded = if window.pads.iter().all(|p| *p == 0) {
-        x
-    } else {
-        let pad = Pad { pads, mode: "constant".to_owned(), value: F32::new(0.0) };
-        v.b.node(Op::Pad(pad), &[x])
-    };
+    let padded = zero_padded(v, x, pads);
     let count: usize = window.kernel.iter().product();
     let mut parts = Vec::with_capacity(count);
     for element in 0..count {
-        let mut rest = element;
-        let mut cut = vec![SliceAxis { axis: 0, start: 0, end: 0, step: 1 }; axes];
-        for k in (0..axes).rev() {
-            let start = (rest % window.kernel[k]) * window.dilations[k];
-            rest /= window.kernel[k];
-            cut[k] = match &positions {
-                Some(positions) => {
-                    let end = (start + (positions[k] - 1) * window.strides[k] + 1) as i64;
-                    SliceAxis { axis: k + 2, start: start as i64, end, step: window.strides[k] as i64 }
-                }
-                None => open::met(window, k, start),
-            };
-        }
-        parts.push(v.b.node(Op::Slice(cut), &[padded]));
+        let starts = conv_rows::offsets(element, &window.kernel, &window.dilations).into_iter().enumerate();
+        let cut = starts.map(|(k, start)| match &positions {
+            Some(positions) => {
+                let end = (start + (positions[k] - 1) * window.strides[k] + 1) as i64;
+                SliceAxis { axis: k + 2, start: start as i64, end, step: window.strides[k] as i64 }
+            }
+            None => open::met(window, k, start),
+        });
+        parts.push(v.b.node(Op::Slice(cut.collect()), &[padded]));
     }
     Ok(parts)
 }
@@ -150,9 +134,7 @@ fn met(v: &mut Vjp<'_>, window: &Window, x: ValueId, g: ValueId) -> Result<Vec<V
 fn as_convolution(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, String> {
     let (x, w) = (v.x(0), v.x(1));
     let x = channels_first(v, x, conv.group)?;
-    let mut perm: Vec<usize> = (0..v.rank(g)).collect();
-    perm.swap(0, 1);
-    let weight = v.transpose(g, &perm);
+    let weight = v.swap(g, 0, 1);
     let swapped = Window {
         kernel: spatial(v, g)?,
         strides: conv.window.dilations.clone(),
@@ -167,17 +149,15 @@ fn as_convolution(v: &mut Vjp<'_>, conv: &Conv, g: ValueId) -> Result<ValueId, S
         .map(|k| SliceAxis { axis: k + 2, start: 0, end: conv.window.kernel[k] as i64, step: 1 })
         .collect();
     let product = if cut.is_empty() { product } else { v.b.node(Op::Slice(cut), &[product]) };
-    let dw = v.transpose(product, &perm);
+    let dw = v.swap(product, 0, 1);
     Ok(v.reshape_like(dw, w))
 }
 
 /// x `[N, G·C, …]` as `[C, G·N, …]`.
 fn channels_first(v: &mut Vjp<'_>, x: ValueId, group: usize) -> Result<ValueId, String> {
     let rank = v.rank(x);
-    let mut perm: Vec<usize> = (0..rank).collect();
-    perm.swap(0, 1);
     if group == 1 {
-        return Ok(v.transpose(x, &perm));
+        return Ok(v.swap(x, 0, 1));
     }
     let channels = v.ty(x).shape[1].fixed().ok_or("its number of channels is not known")?;
     let space: Vec<i64> = spatial(v, x)?.iter().map(|n| *n as i64).collect();

@@ -156,9 +156,19 @@ impl Vjp<'_> {
     /// `a` with its last two axes swapped.
     pub fn swap_last(&mut self, a: ValueId) -> ValueId {
         let rank = self.rank(a);
-        let mut perm: Vec<usize> = (0..rank).collect();
-        perm.swap(rank - 1, rank - 2);
+        self.swap(a, rank - 1, rank - 2)
+    }
+
+    /// `a` with two axes swapped.
+    pub fn swap(&mut self, a: ValueId, one: usize, other: usize) -> ValueId {
+        let mut perm: Vec<usize> = (0..self.rank(a)).collect();
+        perm.swap(one, other);
         self.transpose(a, &perm)
+    }
+
+    /// Parts one after the other along an axis; one alone as it is.
+    pub fn joined(&mut self, parts: &[ValueId], axis: usize) -> ValueId {
+        if let [one] = parts { *one } else { self.b.node(Op::Concat(axis), parts) }
     }
 
     /// The shape of a value as an int64 vector: a constant where it is known.
