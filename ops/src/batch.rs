@@ -10,6 +10,7 @@ mod labels;
 mod measure;
 mod pieces;
 mod ports;
+mod short;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -29,6 +30,12 @@ use work::Work;
 
 /// Elements that one task works on, if there are so many: 20 to 100 microseconds, against 1 to start a task.
 const TASK: usize = 1 << 16;
+/// Elements that a task must have, about 4 microseconds; a batch of fewer than twice as many is one task.
+const LEAST: usize = 1 << 13;
+/// Tasks up to which those of a small batch are doubled, so that they divide evenly between two, four or eight threads.
+const EVEN: usize = 8;
+/// What a row costs beside its elements, in elements.
+const ROW: usize = 64;
 /// Elements of a row from which a batch of at most [`ROWS`] rows is divided within rows.
 const LONG: usize = 1 << 15;
 
@@ -90,7 +97,10 @@ pub fn run<T: Element>(
 fn by_rows<T: Element>(work: &Work<'_, T>, row: usize, pool: &dyn Pool, isa: Isa) -> Result<(), BatchError> {
     let rows = work.inputs.rows;
     let block = block::rows_for(row);
-    let task = (TASK / row).max(1).next_multiple_of(block).min(rows);
+    let elements = rows.saturating_mul(row + ROW);
+    let even = (elements / LEAST).clamp(1, EVEN);
+    let tasks = (elements / TASK).max(1 << even.ilog2());
+    let task = rows.div_ceil(tasks).next_multiple_of(block).min(rows);
     let job = |index: usize| {
         let first = index * task;
         isa.run(RowTask { work, rows: first..(first + task).min(rows), block });
@@ -110,18 +120,17 @@ impl<T: Element> Job for RowTask<'_, '_, T> {
     fn run<L: Level>(self) {
         let mut block = Block::new(self.work, self.block);
         let mut scratch = Scratch::default();
+        let short = self.work.short();
         let mut first = self.rows.start;
         while first < self.rows.end {
             let rows = first..(first + self.block).min(self.rows.end);
-            let count = rows.len() * self.work.parts();
-            for index in 0..count {
-                // SAFETY: this thread alone has the block, and no other task has these rows.
-                unsafe { self.work.measure::<L>(&block, rows.start, index, &mut scratch) };
-            }
-            block.evaluate::<L, T>(self.work, rows.clone());
-            for index in 0..count {
-                // SAFETY: as above.
-                unsafe { self.work.finish::<L>(&block, rows.start, index, &mut scratch) };
+            // SAFETY: this thread alone has the block, and no other task has these rows.
+            unsafe {
+                if short {
+                    self.short::<L>(&mut block, rows.clone());
+                } else {
+                    self.whole::<L>(&mut block, rows.clone(), &mut scratch);
+                }
             }
             first = rows.end;
         }
@@ -129,6 +138,50 @@ impl<T: Element> Job for RowTask<'_, '_, T> {
             fence();
         }
     }
+}
+
+impl<T: Element> RowTask<'_, '_, T> {
+    /// # Safety
+    /// No one else has the block, or these rows.
+    #[inline(always)]
+    unsafe fn short<L: Level>(&self, block: &mut Block<T::Matrix>, rows: Range<usize>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.work.measure_short::<L>(block, rows.clone());
+            block.evaluate::<L, T>(self.work, rows.clone());
+            self.work.finish_short::<L>(block, rows);
+        }
+    }
+
+    /// # Safety
+    /// No one else has the block, or these rows.
+    #[inline(always)]
+    unsafe fn whole<L: Level>(
+        &self,
+        block: &mut Block<T::Matrix>,
+        rows: Range<usize>,
+        scratch: &mut Scratch<T::Matrix>,
+    ) {
+        let parts = self.work.parts();
+        for (place, part) in spots(&rows, parts) {
+            let spot = self.work.spot(rows.start, place, part);
+            // SAFETY: the caller's promise.
+            unsafe { self.work.measure::<L>(block, &spot, scratch) };
+        }
+        block.gather(self.work, rows.clone());
+        block.evaluate::<L, T>(self.work, rows.clone());
+        for (place, part) in spots(&rows, parts) {
+            let spot = self.work.spot(rows.start, place, part);
+            // SAFETY: the caller's promise.
+            unsafe { self.work.finish::<L>(block, &spot, scratch) };
+        }
+    }
+}
+
+/// The parts of the rows of a block: the place of the row, and the number of the part.
+#[inline(always)]
+fn spots(rows: &Range<usize>, parts: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rows.len()).flat_map(move |place| (0..parts).map(move |part| (place, part)))
 }
 
 /// A task is a part of a row: first all are measured, then all are finished.
@@ -157,12 +210,14 @@ impl<T: Element> Job for PartTask<'_, '_, T> {
     #[inline(always)]
     fn run<L: Level>(self) {
         let mut scratch = Scratch::default();
+        let parts = self.work.parts();
+        let spot = self.work.spot(0, self.index / parts, self.index % parts);
         // SAFETY: no two tasks of a round have the same part of the same row.
         unsafe {
             if self.finish {
-                self.work.finish::<L>(self.block, 0, self.index, &mut scratch);
+                self.work.finish::<L>(self.block, &spot, &mut scratch);
             } else {
-                self.work.measure::<L>(self.block, 0, self.index, &mut scratch);
+                self.work.measure::<L>(self.block, &spot, &mut scratch);
             }
         }
         if self.finish && self.work.away {
@@ -179,6 +234,7 @@ struct EvaluateTask<'a, 'w, T: Element> {
 impl<T: Element> Job for EvaluateTask<'_, '_, T> {
     #[inline(always)]
     fn run<L: Level>(self) {
+        self.block.gather(self.work, 0..self.work.inputs.rows);
         self.block.evaluate::<L, T>(self.work, 0..self.work.inputs.rows);
     }
 }

@@ -53,22 +53,29 @@ struct Margin {
 }
 
 impl Margin {
-    /// From e = e^-|u|: q is e/(1+e) or 1/(1+e), never 1 - p; the cross entropy is max(u, 0) + ln(1 + e).
+    /// From e = e^-|u|: q is e/(1+e) or 1/(1+e), never 1 - p; the cross entropy is max(u, 0) + ln(1 + e). In loops one
+    /// after the other, so that what a function waits for in one row is spent on the next.
     #[inline(always)]
     fn new<const FMA: bool>(quantities: &Quantities) -> Self {
-        let mut margin = Self { u: [0.0; ROWS], nll: [0.0; ROWS], p: [0.0; ROWS], q: [0.0; ROWS] };
+        let [mut u, mut e, mut nll, mut p, mut q] = [[0.0; ROWS]; 5];
         for k in 0..ROWS {
-            let u = quantities.lead[k] + ln::<FMA>(quantities.total[k]);
-            let e = exp_below::<f64, FMA>(0.0 - u.abs());
-            let (small, large) = (e / (1.0 + e), 1.0 / (1.0 + e));
-            let above = if u > 0.0 { u } else { 0.0 };
-            let nll = above + ln_1p::<FMA>(e);
-            margin.u[k] = u;
-            margin.nll[k] = nll;
-            margin.p[k] = if u > 0.0 { small } else { large };
-            margin.q[k] = if u > 0.0 { large } else { small };
+            u[k] = quantities.lead[k] + ln::<FMA>(quantities.total[k]);
         }
-        margin
+        for k in 0..ROWS {
+            let below = exp_below::<f64, FMA>(0.0 - u[k].abs());
+            e[k] = if u[k].is_nan() { u[k] } else { below };
+        }
+        for k in 0..ROWS {
+            let above = if u[k] > 0.0 { u[k] } else { 0.0 };
+            nll[k] = above + ln_1p::<FMA>(e[k]);
+        }
+        for k in 0..ROWS {
+            let large = 1.0 / (1.0 + e[k]);
+            let small = e[k] * large;
+            p[k] = if u[k] > 0.0 { small } else { large };
+            q[k] = if u[k] > 0.0 { large } else { small };
+        }
+        Self { u, nll, p, q }
     }
 }
 
@@ -95,6 +102,14 @@ impl Evaluator {
                 Step::Binary(op, a, b) => binary(op, at(a), at(b), out),
                 Step::IfZero(a, x, y) => choose(at(a), at(x), at(y), out),
             }
+        }
+    }
+
+    /// Makes every value of a row `value`.
+    #[inline(always)]
+    pub fn overwrite(&mut self, row: usize, value: f64) {
+        for values in &mut self.values {
+            values[row] = value;
         }
     }
 

@@ -1,20 +1,17 @@
 //! Passes over a part of a row.
 //!
-//! A part is given in [`Pieces`]: what is before the label and what is after it, since most passes leave the label out. Sums
-//! are added up in vectors over at most `GROUP` terms, and from there in float64, so that long rows lose no digits.
+//! Most leave the label out, whose place they are given ([`NOWHERE`] where it is in no part that they see). A last vector ends
+//! where the part ends, and overlaps the one before it; a part that is shorter than a vector is read and written in part.
+//! Sums are added up in vectors over at most `GROUP` terms, and from there in float64, so that long rows lose no digits.
+
+mod walk;
 
 use crate::math::Real;
 use crate::simd::{Level, Vector};
+use walk::{Pass, SIDE, Walk};
 
-/// A part of a row without its label.
-pub type Pieces<'a, M> = [&'a [M]; 2];
-
-/// Terms of a lane that are added up in the element type before the sum is widened. What is left at the ends of the two
-/// pieces joins the last group: at most 3 · 64 terms, which err by about 192^½ · 2^-25 = 4e-7 of a sum of that many, and
-/// by less of a row's, where other groups do not.
-const GROUP: usize = 64;
-/// Vectors that are worked on side by side, so that one addition need not wait for the last.
-const SIDE: usize = 4;
+/// The place of a label that is in no part: no vector has a lane for it.
+pub const NOWHERE: usize = usize::MAX;
 
 /// A function of every element. A type instead of a closure, which would not be compiled for the instruction set.
 trait Function<V>: Copy {
@@ -71,123 +68,102 @@ function!(Sign<V>, self, x, {
     x.select_above(self.zero, self.above, others)
 });
 
-/// The largest element; -∞ for none. NaN is passed over.
-#[inline(always)]
-pub fn max<M: Real, L: Level>(pieces: Pieces<'_, M>) -> M {
-    let wide = M::Vector::<L>::LEN;
-    let mut best = [M::Vector::<L>::splat(M::LOWEST); SIDE];
-    for piece in pieces {
-        let mut blocks = piece.chunks_exact(SIDE * wide);
-        for block in &mut blocks {
-            for (best, vector) in best.iter_mut().zip(block.chunks_exact(wide)) {
-                *best = M::Vector::<L>::load(vector).max(*best);
-            }
-        }
-        let mut rest = blocks.remainder().chunks_exact(wide);
-        for (best, vector) in best.iter_mut().zip(&mut rest) {
-            *best = M::Vector::<L>::load(vector).max(*best);
-        }
-        if !rest.remainder().is_empty() {
-            best[0] = M::Vector::<L>::load_part(rest.remainder(), M::LOWEST).max(best[0]);
-        }
-    }
-    let [a, b, c, d] = best;
-    a.max(b).max(c.max(d)).max_across()
+/// The largest element, and whether one is NaN.
+struct Highest<V> {
+    best: [V; SIDE],
+    nan: [V; SIDE],
 }
 
-/// Σ f(x) over pieces, in vectors and then in float64. `f` makes 0 of `nothing`.
-#[inline(always)]
-fn sum<M: Real, L: Level>(pieces: Pieces<'_, M>, nothing: M, f: impl Function<M::Vector<L>>) -> f64 {
-    let wide = M::Vector::<L>::LEN;
-    let zero = M::Vector::<L>::splat(M::ZERO);
-    let mut total = 0.0;
-    let mut sums = [zero; SIDE];
-    for piece in pieces {
-        for group in piece.chunks(GROUP * SIDE * wide) {
-            if group.len() == GROUP * SIDE * wide {
-                total += across::<M, L>(sums);
-                sums = [zero; SIDE];
-            }
-            let mut blocks = group.chunks_exact(SIDE * wide);
-            for block in &mut blocks {
-                for (sum, vector) in sums.iter_mut().zip(block.chunks_exact(wide)) {
-                    *sum = sum.add(f.of(M::Vector::<L>::load(vector)));
-                }
-            }
-            let mut rest = blocks.remainder().chunks_exact(wide);
-            for (sum, vector) in sums.iter_mut().zip(&mut rest) {
-                *sum = sum.add(f.of(M::Vector::<L>::load(vector)));
-            }
-            if !rest.remainder().is_empty() {
-                sums[0] = sums[0].add(f.of(M::Vector::<L>::load_part(rest.remainder(), nothing)));
-            }
-        }
+impl<V: Vector> Pass<V> for Highest<V> {
+    #[inline(always)]
+    fn take(&mut self, side: usize, x: V) -> V {
+        self.best[side] = x.max(self.best[side]);
+        self.nan[side] = self.nan[side].or_nan_of(x);
+        x
     }
-    total + across::<M, L>(sums)
+
+    #[inline(always)]
+    fn group(&mut self) {}
 }
 
+/// Σ f(x), in vectors and then in float64.
+struct Sum<V, F> {
+    f: F,
+    sums: [V; SIDE],
+    total: f64,
+}
+
+impl<V: Vector, F: Function<V>> Sum<V, F> {
+    #[inline(always)]
+    fn new(f: F) -> Self {
+        Self { f, sums: [V::splat(V::Element::ZERO); SIDE], total: 0.0 }
+    }
+
+    #[inline(always)]
+    fn finish(self) -> f64 {
+        let [a, b] = self.sums;
+        self.total + a.add(b).sum_across()
+    }
+}
+
+impl<V: Vector, F: Function<V>> Pass<V> for Sum<V, F> {
+    #[inline(always)]
+    fn take(&mut self, side: usize, x: V) -> V {
+        let term = self.f.of(x);
+        self.sums[side] = self.sums[side].add(term);
+        term
+    }
+
+    #[inline(always)]
+    fn group(&mut self) {
+        let [a, b] = self.sums;
+        self.total += a.add(b).sum_across();
+        self.sums = [V::splat(V::Element::ZERO); SIDE];
+    }
+}
+
+/// The largest element but the label, -∞ for none, NaN passed over; and whether there is a NaN.
 #[inline(always)]
-fn across<M: Real, L: Level>([a, b, c, d]: [M::Vector<L>; SIDE]) -> f64 {
-    a.add(b).add(c.add(d)).sum_across()
+pub fn highest<M: Real, L: Level>(z: &[M], label: usize) -> (M, bool) {
+    let [lowest, zero] = [M::LOWEST, M::ZERO].map(|x| [M::Vector::<L>::splat(x); SIDE]);
+    let mut highest = Highest { best: lowest, nan: zero };
+    Walk { from: z, to: &mut [], label, fill: M::LOWEST }.run::<L, false>(&mut highest);
+    let Highest { best: [a, b], nan: [m, n] } = highest;
+    (a.max(b).max_across(), m.or_nan_of(n).has_nan())
+}
+
+/// Σ f(x) without the label. `f` makes 0 of `fill`.
+#[inline(always)]
+fn sum<M: Real, L: Level>(z: &[M], label: usize, fill: M, f: impl Function<M::Vector<L>>) -> f64 {
+    let mut sum = Sum::new(f);
+    Walk { from: z, to: &mut [], label, fill }.run::<L, false>(&mut sum);
+    sum.finish()
 }
 
 /// Σ |x|
 #[inline(always)]
 pub fn l1<M: Real, L: Level>(values: &[M]) -> f64 {
-    sum::<M, L>([values, &[]], M::ZERO, Magnitude)
+    sum::<M, L>(values, NOWHERE, M::ZERO, Magnitude)
 }
 
-/// Σ (x - highest)
+/// Σ (x - highest) without the label
 #[inline(always)]
-pub fn lead<M: Real, L: Level>(pieces: Pieces<'_, M>, highest: M) -> f64 {
-    let top = M::Vector::<L>::splat(highest);
-    sum::<M, L>(pieces, highest, Above(top))
+pub fn lead<M: Real, L: Level>(z: &[M], label: usize, highest: M) -> f64 {
+    sum::<M, L>(z, label, highest, Above(M::Vector::<L>::splat(highest)))
 }
 
-/// Σ e^(z - highest)
+/// Σ e^(z - highest) without the label. None of the others is NaN, and `highest` is finite.
 #[inline(always)]
-pub fn exp_sum<M: Real, L: Level>(pieces: Pieces<'_, M>, highest: M) -> f64 {
-    let top = M::Vector::<L>::splat(highest);
-    sum::<M, L>(pieces, M::LOWEST, ExpAbove(top))
+pub fn exp_sum<M: Real, L: Level>(z: &[M], label: usize, highest: M) -> f64 {
+    sum::<M, L>(z, label, M::LOWEST, ExpAbove(M::Vector::<L>::splat(highest)))
 }
 
-/// Σ e^(z - highest), with the terms kept in `to`, which is as long as `z`.
+/// As [`exp_sum`], with the terms kept in `to`, which is as long as `z`, and 0 at the label.
 #[inline(always)]
-pub fn exp_sum_into<M: Real, L: Level>(pieces: Pieces<'_, M>, highest: M, to: [&mut [M]; 2]) -> f64 {
-    let wide = M::Vector::<L>::LEN;
-    let (zero, top) = (M::Vector::<L>::splat(M::ZERO), M::Vector::<L>::splat(highest));
-    let mut total = 0.0;
-    let mut sums = [zero; 2];
-    for (piece, to) in pieces.into_iter().zip(to) {
-        for (group, to) in piece.chunks(GROUP * 2 * wide).zip(to.chunks_mut(GROUP * 2 * wide)) {
-            if group.len() == GROUP * 2 * wide {
-                total += sums[0].add(sums[1]).sum_across();
-                sums = [zero; 2];
-            }
-            let (mut blocks, mut outs) = (group.chunks_exact(2 * wide), to.chunks_exact_mut(2 * wide));
-            for (block, out) in (&mut blocks).zip(&mut outs) {
-                for k in 0..2 {
-                    let z = M::Vector::<L>::load(&block[k * wide..]);
-                    let e = M::exp_below(z.sub(top));
-                    e.store(&mut out[k * wide..]);
-                    sums[k] = sums[k].add(e);
-                }
-            }
-            let (mut rest, mut outs) = (blocks.remainder(), outs.into_remainder());
-            if rest.len() >= wide {
-                let e = M::exp_below(M::Vector::<L>::load(rest).sub(top));
-                e.store(outs);
-                sums[0] = sums[0].add(e);
-                (rest, outs) = (&rest[wide..], &mut outs[wide..]);
-            }
-            if !rest.is_empty() {
-                let e = M::exp_below(M::Vector::<L>::load_part(rest, M::LOWEST).sub(top));
-                e.store_part(outs);
-                sums[1] = sums[1].add(e);
-            }
-        }
-    }
-    total + sums[0].add(sums[1]).sum_across()
+pub fn exp_sum_into<M: Real, L: Level>(z: &[M], label: usize, highest: M, to: &mut [M]) -> f64 {
+    let mut sum = Sum::new(ExpAbove(M::Vector::<L>::splat(highest)));
+    Walk { from: z, to, label, fill: M::LOWEST }.run::<L, true>(&mut sum);
+    sum.finish()
 }
 
 /// Writes `f` of every element of `from` to `to`, which is as long.
@@ -199,13 +175,16 @@ fn map<M: Real, L: Level>(from: &[M], to: &mut [M], f: impl Function<M::Vector<L
         f.of(M::Vector::<L>::load(block)).store(out);
         f.of(M::Vector::<L>::load(&block[wide..])).store(&mut out[wide..]);
     }
-    let (mut rest, mut outs) = (blocks.remainder(), outs.into_remainder());
-    if rest.len() >= wide && outs.len() >= wide {
-        f.of(M::Vector::<L>::load(rest)).store(outs);
-        (rest, outs) = (&rest[wide..], &mut outs[wide..]);
+    let (rest, out) = (blocks.remainder(), outs.into_remainder());
+    if rest.len() >= wide {
+        f.of(M::Vector::<L>::load(rest)).store(out);
     }
-    if !rest.is_empty() {
-        f.of(M::Vector::<L>::load_part(rest, M::ZERO)).store_part(outs);
+    if rest.len() % wide == 0 {
+        return;
+    }
+    match (from.len().checked_sub(wide), to.len().checked_sub(wide)) {
+        (Some(last), Some(last_out)) => f.of(M::Vector::<L>::load(&from[last..])).store(&mut to[last_out..]),
+        _ => f.of(M::Vector::<L>::load_part(from, M::ZERO)).store_part(to),
     }
 }
 
@@ -213,14 +192,18 @@ fn map<M: Real, L: Level>(from: &[M], to: &mut [M], f: impl Function<M::Vector<L
 #[inline(always)]
 fn update<M: Real, L: Level>(values: &mut [M], f: impl Function<M::Vector<L>>) {
     let wide = M::Vector::<L>::LEN;
-    let mut blocks = values.chunks_exact_mut(wide);
-    for block in &mut blocks {
+    let Some(last) = values.len().checked_sub(wide) else {
+        if !values.is_empty() {
+            f.of(M::Vector::<L>::load_part(values, M::ZERO)).store_part(values);
+        }
+        return;
+    };
+    // Before the loop changes the elements that it has too.
+    let end = f.of(M::Vector::<L>::load(&values[last..]));
+    for block in values.chunks_exact_mut(wide) {
         f.of(M::Vector::<L>::load(block)).store(block);
     }
-    let rest = blocks.into_remainder();
-    if !rest.is_empty() {
-        f.of(M::Vector::<L>::load_part(rest, M::ZERO)).store_part(rest);
-    }
+    end.store(&mut values[last..]);
 }
 
 /// As [`map`], past the caches.

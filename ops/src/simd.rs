@@ -11,6 +11,7 @@ macro_rules! common {
     ($len:literal $element:ty: $splat:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident) => {
         type Element = $element;
         const LEN: usize = $len;
+        const FMA: bool = true;
 
         #[inline(always)]
         fn splat(x: $element) -> Self {
@@ -79,6 +80,8 @@ pub trait Vector: Copy {
     type Element: Real;
     /// Elements in it.
     const LEN: usize;
+    /// Whether a fused multiply-add is one instruction.
+    const FMA: bool;
 
     /// `x` in every place.
     fn splat(x: Self::Element) -> Self;
@@ -108,12 +111,19 @@ pub trait Vector: Copy {
     fn magnitude(self) -> Self;
     /// `x` where self > b, else `y`.
     fn select_above(self, b: Self, x: Self, y: Self) -> Self;
-    /// 0 where x < bound, else itself.
-    fn zero_below(self, x: Self, bound: Self) -> Self;
+    /// self · 2^n with n in the lowest bits of `shifted`, and 0 where `shifted` is below `least`, which is positive. From
+    /// `least` on, neither self nor the result is 0, subnormal or infinite. Anything where `shifted` is NaN.
+    fn scaled(self, shifted: Self, least: Self::Element) -> Self;
+    /// NaN in every lane where one of the two is NaN; anything but NaN in the others.
+    fn or_nan_of(self, x: Self) -> Self;
+    /// Whether a lane is NaN.
+    fn has_nan(self) -> bool;
     /// Itself where x > 0, with the other sign where x < 0, and 0 where x is 0. Anything where x is NaN.
     fn times_sign_of(self, x: Self) -> Self;
-    /// The lowest bits of each, as the exponent of a power of two.
-    fn low_bits_as_exponent(self) -> Self;
+    /// `x` in one lane; itself where it has no such lane.
+    fn replaced(self, lane: usize, x: Self::Element) -> Self;
+    /// `x` in the first lanes, which are `count`.
+    fn replaced_first(self, count: usize, x: Self::Element) -> Self;
 
     /// The largest element; NaN may be passed over.
     fn max_across(self) -> Self::Element;

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
-use ibgraph_ops::rows;
+use ibgraph_ops::rows::{self, NOWHERE};
 use ibgraph_ops::simd::{Isa, Job, Level};
 use pulp::{Arch, Simd, WithSimd};
 use rten_simd::SimdOp;
@@ -84,8 +84,8 @@ struct Own<'a>(&'a [f32], &'a mut [f32]);
 impl Job for Own<'_> {
     #[inline(always)]
     fn run<L: Level>(self) {
-        let highest = rows::max::<f32, L>([self.0, &[]]);
-        let sum = rows::exp_sum_into::<f32, L>([self.0, &[]], highest, [&mut *self.1, &mut []]);
+        let (highest, _) = rows::highest::<f32, L>(self.0, NOWHERE);
+        let sum = rows::exp_sum_into::<f32, L>(self.0, NOWHERE, highest, self.1);
         rows::scale::<f32, L>(self.1, (1.0 / sum) as f32, 0.0);
     }
 }

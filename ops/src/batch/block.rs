@@ -5,9 +5,8 @@ use std::ops::Range;
 
 use super::labels::{IGNORED, INVALID};
 use super::work::Work;
-use crate::descriptor::{FeatureInput, Input, Read};
 use crate::element::Element;
-use crate::evaluate::{Evaluator, Quantities, ROWS};
+use crate::evaluate::{Evaluator, Quantities, ROWS, Rows};
 use crate::math::Real;
 use crate::simd::Level;
 
@@ -35,21 +34,36 @@ pub(super) struct Part {
     pub l1: f64,
 }
 
-/// What a row needs to be finished.
-#[derive(Debug, Clone, Copy, Default)]
+/// What rows need to be finished.
+#[derive(Debug, Clone)]
 pub(super) struct Slopes {
     /// Factor of the softmax of the other classes.
-    pub others: f64,
+    pub others: Rows,
     /// Gradient at the label.
-    pub label: f64,
+    pub label: Rows,
     /// Added at the other classes.
-    pub shift: f64,
+    pub shift: Rows,
     /// Factor of the signs of the features.
-    pub by_norm: f64,
-    /// The largest `highest` of the row's parts, the largest exponent above it, and the sum over all parts.
-    pub highest: f64,
-    pub above: f64,
-    pub total: f64,
+    pub by_norm: Rows,
+    /// The largest `highest` of a row's parts, the largest exponent above it, and the sum over all parts.
+    pub highest: Rows,
+    pub above: Rows,
+    pub total: Rows,
+}
+
+impl Default for Slopes {
+    fn default() -> Self {
+        let zero = [0.0; ROWS];
+        Self {
+            others: zero,
+            label: zero,
+            shift: zero,
+            by_norm: zero,
+            highest: zero,
+            above: zero,
+            total: zero,
+        }
+    }
 }
 
 /// Rows that are worked on together: their measures, and then their slopes.
@@ -57,7 +71,9 @@ pub(super) struct Block<M> {
     parts: Vec<UnsafeCell<Part>>,
     /// Exponentials `[rows, C]`, for element types that cannot keep them in `logits_grad`.
     kept: Vec<UnsafeCell<M>>,
-    slopes: [Slopes; ROWS],
+    /// What the program is given.
+    pub quantities: Quantities,
+    slopes: Slopes,
     evaluator: Evaluator,
 }
 
@@ -73,7 +89,13 @@ impl<M: Real> Block<M> {
         parts.resize_with(rows * work.parts(), UnsafeCell::default);
         let mut space = Vec::new();
         space.resize_with(kept, || UnsafeCell::new(M::ZERO));
-        Self { parts, kept: space, slopes: [Slopes::default(); ROWS], evaluator: Evaluator::default() }
+        Self {
+            parts,
+            kept: space,
+            quantities: Quantities::default(),
+            slopes: Slopes::default(),
+            evaluator: Evaluator::default(),
+        }
     }
 
     /// # Safety
@@ -103,36 +125,39 @@ impl<M: Real> Block<M> {
     }
 
     #[inline(always)]
-    pub fn slopes(&self, place: usize) -> &Slopes {
-        &self.slopes[place]
+    pub fn slopes(&self) -> &Slopes {
+        &self.slopes
     }
 
-    /// Runs the row program on the measured `rows`, writes what it makes of each, and leaves the slopes.
+    /// The parts of measured rows to their quantities.
+    #[inline(always)]
+    pub fn gather<T: Element<Matrix = M>>(&mut self, work: &Work<'_, T>, rows: Range<usize>) {
+        for (place, row) in rows.enumerate() {
+            self.combine(work, place, row);
+        }
+    }
+
+    /// Runs the row program on measured rows, writes what it makes of each, and leaves the slopes.
     #[inline(always)]
     pub fn evaluate<L: Level, T: Element<Matrix = M>>(&mut self, work: &Work<'_, T>, rows: Range<usize>) {
-        let mut quantities = Quantities::default();
-        for (place, row) in rows.clone().enumerate() {
-            self.combine(work, place, row, &mut quantities);
-        }
         if L::FMA {
-            self.evaluator.run::<true>(work.loss, &quantities, &work.shared);
+            self.evaluator.run::<true>(work.loss, &self.quantities, &work.shared);
         } else {
-            self.evaluator.run::<false>(work.loss, &quantities, &work.shared);
+            self.evaluator.run::<false>(work.loss, &self.quantities, &work.shared);
         }
-        for (place, row) in rows.enumerate() {
-            self.leave(work, place, row);
+        for (place, class) in work.classes[rows.clone()].iter().enumerate() {
+            match *class {
+                IGNORED => self.evaluator.overwrite(place, 0.0),
+                INVALID => self.evaluator.overwrite(place, f64::NAN),
+                _ => {}
+            }
         }
+        self.leave(work, rows);
     }
 
     /// The parts of a row to its quantities.
     #[inline(always)]
-    fn combine<T: Element<Matrix = M>>(
-        &mut self,
-        work: &Work<'_, T>,
-        place: usize,
-        row: usize,
-        quantities: &mut Quantities,
-    ) {
+    fn combine<T: Element<Matrix = M>>(&mut self, work: &Work<'_, T>, place: usize, row: usize) {
         let class = work.classes[row];
         if class == IGNORED || class == INVALID {
             return;
@@ -143,9 +168,11 @@ impl<M: Real> Block<M> {
         let parts = &mut self.parts[place * per_row..(place + 1) * per_row];
         let (logits, features) = parts.split_at_mut(work.logit_parts());
         let label = inputs.logits[row * loss.classes + class].widen().to_f64();
-        let slopes = &mut self.slopes[place];
+        let (slopes, quantities) = (&mut self.slopes, &mut self.quantities);
         let found = gather(logits, loss.scale);
-        (slopes.highest, slopes.above, slopes.total) = (found.highest, found.above, found.sum);
+        slopes.highest[place] = found.highest;
+        slopes.above[place] = found.above;
+        slopes.total[place] = found.sum;
         let at = |table: &Option<super::Scalars<'_>>| table.as_ref().map_or(0.0, |t| t.at(class));
         let (bias, margin) = (at(&inputs.logit_bias), at(&inputs.label_margin));
         if found.highest == f64::NEG_INFINITY && found.sum == 0.0 {
@@ -162,7 +189,7 @@ impl<M: Real> Block<M> {
             let mut sum = work.bias_sum - loss.classes as f64 * bias + (loss.classes as f64 - 1.0) * margin;
             for (part, cell) in logits.iter_mut().enumerate() {
                 let found = cell.get_mut();
-                let (columns, _) = work.columns(part);
+                let columns = work.spot(row, 0, part).columns;
                 let others = columns.len() - usize::from(columns.contains(&class));
                 if others > 0 {
                     sum += found.lead + others as f64 * (found.highest - label);
@@ -178,39 +205,38 @@ impl<M: Real> Block<M> {
         }
         if work.normed {
             quantities.feature_l1[place] = features.iter_mut().map(|cell| cell.get_mut().l1).sum();
-        } else if loss.features != FeatureInput::Raw && loss.reads(Read::FeatureL1) {
+        } else if work.norms {
             quantities.feature_l1[place] = inputs.features[row].widen().to_f64();
         }
     }
 
-    /// What the program made of a row: written where it is an output, kept where the gradients need it.
+    /// What the program made of rows: written where it is an output, kept where the gradients need it.
     #[inline(always)]
-    fn leave<T: Element<Matrix = M>>(&mut self, work: &Work<'_, T>, place: usize, row: usize) {
-        let masked = match work.classes[row] {
-            IGNORED => Some(0.0),
-            INVALID => Some(f64::NAN),
-            _ => None,
-        };
+    fn leave<T: Element<Matrix = M>>(&mut self, work: &Work<'_, T>, rows: Range<usize>) {
         let evaluator = &self.evaluator;
-        let at = |step: usize| masked.unwrap_or_else(|| evaluator.at(step)[place]);
-        let root = |step: Option<usize>| step.map_or(0.0, at);
-        let (out, roots) = (&work.out, &work.roots);
-        // SAFETY: a row is in one block of one task.
-        unsafe {
-            out.shares.set(row, root(roots.share));
-            for output in [&out.loss, &out.row_loss].into_iter().flatten() {
-                output.set(row, M::from_f64(root(roots.row_loss)));
-            }
-            for (step, output) in &out.entries {
-                output.set(row, M::from_f64(at(*step)));
-            }
-        }
-        let slopes = &mut self.slopes[place];
+        let root = |step: Option<usize>| step.map_or([0.0; ROWS], |step| *evaluator.at(step));
+        let (out, roots, slopes) = (&work.out, &work.roots, &mut self.slopes);
         slopes.others = root(roots.others);
-        slopes.label = roots.label.map_or(-slopes.others, at);
+        slopes.label = roots.label.map_or(slopes.others.map(|x| -x), |step| *evaluator.at(step));
         slopes.shift = root(roots.shift);
         slopes.by_norm = root(roots.by_norm);
-        debug_assert!(work.width == 0 || work.loss.position(Input::Features).is_some());
+        // SAFETY: a row is in one block of one task.
+        unsafe {
+            out.shares.piece(rows.clone()).copy_from_slice(&root(roots.share)[..rows.len()]);
+            for output in [&out.loss, &out.row_loss].into_iter().flatten() {
+                write(output.piece(rows.clone()), &root(roots.row_loss));
+            }
+            for (step, output) in &out.entries {
+                write(output.piece(rows.clone()), evaluator.at(*step));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn write<M: Real>(to: &mut [M], values: &Rows) {
+    for (to, value) in to.iter_mut().zip(values) {
+        *to = M::from_f64(*value);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Second half of a row: its gradients.
 
 use super::block::{Block, Part, Slopes};
-use super::labels::IGNORED;
+use super::labels::{IGNORED, INVALID};
 use super::measure::{Scratch, widened};
-use super::work::Work;
+use super::work::{Spot, Work};
 use crate::descriptor::FeatureInput;
 use crate::element::Element;
 use crate::math::Real;
@@ -11,7 +11,7 @@ use crate::rows;
 use crate::simd::Level;
 
 impl<T: Element> Work<'_, T> {
-    /// Writes the gradients of a part of a row: `index` counts the parts of the rows from `first` on.
+    /// Writes the gradients of a part of a row.
     ///
     /// # Safety
     /// No one else uses this part of this row, of the block or of the outputs.
@@ -19,57 +19,45 @@ impl<T: Element> Work<'_, T> {
     pub unsafe fn finish<L: Level>(
         &self,
         block: &Block<T::Matrix>,
-        first: usize,
-        index: usize,
+        spot: &Spot,
         scratch: &mut Scratch<T::Matrix>,
     ) {
-        let (place, part) = (index / self.parts(), index % self.parts());
-        let row = first + place;
-        let slopes = block.slopes(place);
         // SAFETY: the caller's promise.
         unsafe {
-            let (_, logits) = self.columns(part);
-            if logits {
-                self.finish_logits::<L>(block, (place, row), index, slopes);
+            if spot.logits {
+                self.finish_logits::<L>(block, spot);
             } else {
-                self.finish_features::<L>(block, (row, index), slopes, scratch);
+                self.finish_features::<L>(block, spot, scratch);
             }
-            if part == 0 && self.loss.features != FeatureInput::Raw {
-                self.finish_norm(row, slopes);
+            if spot.logits && spot.columns.start == 0 && self.loss.features != FeatureInput::Raw {
+                self.finish_norm(spot.row, block.slopes().by_norm[spot.place]);
             }
         }
     }
 
     /// logits_grad = others · r + shift, and `label` at the label.
     #[inline(always)]
-    unsafe fn finish_logits<L: Level>(
-        &self,
-        block: &Block<T::Matrix>,
-        (place, row): (usize, usize),
-        index: usize,
-        slopes: &Slopes,
-    ) {
+    unsafe fn finish_logits<L: Level>(&self, block: &Block<T::Matrix>, spot: &Spot) {
         let Some(grad) = &self.out.logits_grad else { return };
-        let (columns, _) = self.columns(index % self.parts());
-        let (class, start) = (self.classes[row] as usize, row * self.loss.classes);
-        let range = start + columns.start..start + columns.end;
+        let (columns, slopes, class) = (&spot.columns, block.slopes(), self.classes[spot.row]);
+        let range = self.among_logits(spot.row, spot);
         // SAFETY: the caller's promise.
-        let keep = unsafe { self.keep(block, place, row, &columns) };
+        let keep = unsafe { self.keep(block, spot) };
         let keep = keep.expect("there is a gradient, which needs the exponentials");
         // SAFETY: the caller's promise; exponentials are kept apart then.
         let away = self.away.then(|| T::direct_mut(unsafe { grad.piece(range.clone()) })).flatten();
-        let done = if class >= self.loss.classes {
-            let fill = if self.classes[row] == IGNORED { 0.0 } else { f64::NAN };
+        let done = if class == IGNORED || class == INVALID {
             let place = away.unwrap_or(keep);
-            place.fill(T::Matrix::from_f64(fill));
+            place.fill(T::Matrix::from_f64(if class == IGNORED { 0.0 } else { f64::NAN }));
             place
         } else {
             // SAFETY: all parts were measured before the first is finished.
-            let part = unsafe { block.part(index) };
-            let factors = [self.factor(&part, slopes), bounded::<T>(slopes.shift)];
+            let part = unsafe { block.part(spot.index) };
+            let factors = [self.factor(&part, slopes, spot.place), bounded::<T>(slopes.shift[spot.place])];
             let place = scaled::<_, L>(keep, factors.map(T::Matrix::from_f64), away);
+            let class = class as usize;
             if columns.contains(&class) {
-                place[class - columns.start] = T::Matrix::from_f64(bounded::<T>(slopes.label));
+                place[class - columns.start] = T::Matrix::from_f64(bounded::<T>(slopes.label[spot.place]));
             }
             place
         };
@@ -82,17 +70,17 @@ impl<T: Element> Work<'_, T> {
 
     /// Of the exponentials of a part.
     #[inline(always)]
-    fn factor(&self, part: &Part, slopes: &Slopes) -> f64 {
-        let others = bounded::<T>(slopes.others);
+    fn factor(&self, part: &Part, slopes: &Slopes, place: usize) -> f64 {
+        let others = bounded::<T>(slopes.others[place]);
         // Where the sum is 0 every other logit is -inf, and r · others is 0 or NaN.
         if part.sum == 0.0 {
             return if others.is_infinite() { 0.0 } else { others * 0.0 };
         }
         if self.logit_parts() == 1 {
-            return others / slopes.total;
+            return others / slopes.total[place];
         }
-        let weight = (part.exponent(slopes.highest, self.loss.scale) - slopes.above).exp();
-        others * weight / slopes.total
+        let weight = (part.exponent(slopes.highest[place], self.loss.scale) - slopes.above[place]).exp();
+        others * weight / slopes.total[place]
     }
 
     /// features_grad = by_norm · sign(features)
@@ -100,20 +88,19 @@ impl<T: Element> Work<'_, T> {
     unsafe fn finish_features<L: Level>(
         &self,
         block: &Block<T::Matrix>,
-        (row, index): (usize, usize),
-        slopes: &Slopes,
+        spot: &Spot,
         scratch: &mut Scratch<T::Matrix>,
     ) {
         let Some(grad) = &self.out.features_grad else { return };
-        let (columns, _) = self.columns(index % self.parts());
-        let range = row * self.width + columns.start..row * self.width + columns.end;
+        let start = spot.row * self.width;
+        let range = start + spot.columns.start..start + spot.columns.end;
         let values = &self.inputs.features[range.clone()];
         // SAFETY: the caller's promise.
         let out = unsafe { grad.piece(range) };
         let Scratch { wide, signs, .. } = scratch;
         // Where the loss is off or the row does not count, the features do not matter, whatever they are.
-        let idle = !self.inputs.enabled || self.classes[row] == IGNORED;
-        let slope = T::Matrix::from_f64(saturated::<T>(slopes.by_norm));
+        let idle = !self.inputs.enabled || self.classes[spot.row] == IGNORED;
+        let slope = T::Matrix::from_f64(saturated::<T>(block.slopes().by_norm[spot.place]));
         let half = T::LARGEST.is_some();
         if half {
             signs.resize(out.len(), T::Matrix::ZERO);
@@ -124,7 +111,7 @@ impl<T: Element> Work<'_, T> {
         } else {
             // A norm that is finite has no NaN in it.
             // SAFETY: all parts were measured before the first is finished.
-            let nan = !self.normed || !unsafe { block.part(index) }.l1.is_finite();
+            let nan = !self.normed || !unsafe { block.part(spot.index) }.l1.is_finite();
             rows::signed::<_, L>(widened::<T>(values, wide), slope, place, nan, self.away);
         }
         if half {
@@ -134,9 +121,9 @@ impl<T: Element> Work<'_, T> {
 
     /// The gradient by a norm that is given.
     #[inline(always)]
-    unsafe fn finish_norm(&self, row: usize, slopes: &Slopes) {
+    unsafe fn finish_norm(&self, row: usize, by_norm: f64) {
         if let Some(grad) = &self.out.features_grad {
-            let slope = [T::Matrix::from_f64(saturated::<T>(slopes.by_norm))];
+            let slope = [T::Matrix::from_f64(saturated::<T>(by_norm))];
             // SAFETY: the caller's promise.
             T::narrow_all(&slope, unsafe { grad.piece(row..row + 1) });
         }

@@ -1,11 +1,13 @@
 //! First half of a row: its maximum, its sum of exponentials, its norm.
 
+use std::ops::Range;
+
 use super::block::{Block, Part};
 use super::labels::{IGNORED, INVALID};
-use super::work::Work;
+use super::work::{Spot, Work};
 use crate::element::Element;
 use crate::math::Real;
-use crate::rows;
+use crate::rows::{self, NOWHERE};
 use crate::simd::Level;
 
 /// Space that a task uses again and again.
@@ -39,7 +41,7 @@ pub(super) fn widened<'s, T: Element>(values: &'s [T], space: &'s mut Vec<T::Mat
 }
 
 impl<T: Element> Work<'_, T> {
-    /// Measures a part of a row: `index` counts the parts of the rows from `first` on.
+    /// Measures a part of a row.
     ///
     /// # Safety
     /// No one else uses this part of this row, of the block or of the outputs.
@@ -47,31 +49,27 @@ impl<T: Element> Work<'_, T> {
     pub unsafe fn measure<L: Level>(
         &self,
         block: &Block<T::Matrix>,
-        first: usize,
-        index: usize,
+        spot: &Spot,
         scratch: &mut Scratch<T::Matrix>,
     ) {
-        let (place, part) = (index / self.parts(), index % self.parts());
-        let row = first + place;
-        let class = self.classes[row];
+        let class = self.classes[spot.row];
         if class == IGNORED || class == INVALID {
             return;
         }
-        let (columns, logits) = self.columns(part);
-        let found = if logits {
-            let classes = self.loss.classes;
-            let values = &self.inputs.logits[row * classes..][columns.clone()];
+        let columns = &spot.columns;
+        let found = if spot.logits {
+            let values = &self.inputs.logits[spot.row * self.loss.classes..][columns.clone()];
             // SAFETY: the caller's promise.
-            let keep = unsafe { self.keep(block, place, row, &columns) };
-            self.measure_logits::<L>(values, class as usize, &columns, keep, scratch)
+            let keep = unsafe { self.keep(block, spot) };
+            self.measure_logits::<L>(values, class as usize, columns, keep, scratch)
         } else if self.normed {
-            let values = &self.inputs.features[row * self.width..][columns];
+            let values = &self.inputs.features[spot.row * self.width..][columns.clone()];
             Part { l1: rows::l1::<_, L>(widened::<T>(values, &mut scratch.wide)), ..Part::default() }
         } else {
             return;
         };
         // SAFETY: the caller's promise.
-        unsafe { block.set_part(index, found) };
+        unsafe { block.set_part(spot.index, found) };
     }
 
     /// Where the exponentials of a part are kept; `None` where no gradient needs them.
@@ -83,21 +81,24 @@ impl<T: Element> Work<'_, T> {
     pub unsafe fn keep<'b>(
         &'b self,
         block: &'b Block<T::Matrix>,
-        place: usize,
-        row: usize,
-        columns: &std::ops::Range<usize>,
+        spot: &Spot,
     ) -> Option<&'b mut [T::Matrix]> {
-        let classes = self.loss.classes;
         let grad = self.out.logits_grad.as_ref()?;
-        let range = |row: usize| row * classes + columns.start..row * classes + columns.end;
         // SAFETY: the caller's promise.
         unsafe {
             if self.keeps_apart() {
-                Some(block.kept(range(place)))
+                Some(block.kept(self.among_logits(spot.place, spot)))
             } else {
-                T::direct_mut(grad.piece(range(row)))
+                T::direct_mut(grad.piece(self.among_logits(spot.row, spot)))
             }
         }
+    }
+
+    /// A part of the logits of a row, among those of all.
+    #[inline(always)]
+    pub fn among_logits(&self, row: usize, spot: &Spot) -> Range<usize> {
+        let start = row * self.loss.classes;
+        start + spot.columns.start..start + spot.columns.end
     }
 
     #[inline(always)]
@@ -105,22 +106,20 @@ impl<T: Element> Work<'_, T> {
         &self,
         values: &[T],
         class: usize,
-        columns: &std::ops::Range<usize>,
+        columns: &Range<usize>,
         keep: Option<&mut [T::Matrix]>,
         scratch: &mut Scratch<T::Matrix>,
     ) -> Part {
         let Scratch { wide, adjusted, .. } = scratch;
         let z = widened::<T>(values, wide);
-        // Elements before the label, and those after it; all are before it where the label is elsewhere.
-        let label = if columns.contains(&class) { class - columns.start } else { z.len() };
-        let after = (label + 1).min(z.len());
-        let highest = rows::max::<_, L>([&z[..label], &z[after..]]);
-        if highest == T::Matrix::LOWEST {
-            return nothing(z, label, keep);
-        }
+        let label = if columns.contains(&class) { class - columns.start } else { NOWHERE };
+        let (highest, nan) = rows::highest::<_, L>(z, label);
         let mut part = Part { highest: highest.to_f64(), ..Part::default() };
+        if nan || !part.highest.is_finite() {
+            return without_exponentials(part, nan, z.len() - usize::from(label < z.len()), keep);
+        }
         if self.smoothed {
-            part.lead = rows::lead::<_, L>([&z[..label], &z[after..]], highest);
+            part.lead = rows::lead::<_, L>(z, label, highest);
         }
         let (z, top) = if self.plain() {
             (z, highest)
@@ -128,33 +127,30 @@ impl<T: Element> Work<'_, T> {
             adjusted.resize(z.len(), T::Matrix::ZERO);
             let bias = self.bias.as_ref().map(|bias| &bias[columns.clone()]);
             rows::adjust::<_, L>(z, highest, T::Matrix::from_f64(self.loss.scale), bias, adjusted);
-            let above = rows::max::<_, L>([&adjusted[..label], &adjusted[after..]]);
+            let (above, nan) = rows::highest::<_, L>(adjusted, label);
             part.above = above.to_f64();
+            if nan || !part.above.is_finite() {
+                return without_exponentials(part, true, 1, keep);
+            }
             (&adjusted[..], above)
         };
-        let others = [&z[..label], &z[after..]];
         part.sum = match keep {
-            Some(keep) => {
-                let (before, rest) = keep.split_at_mut(label);
-                let (at_label, behind) = rest.split_at_mut(after - label);
-                at_label.fill(T::Matrix::ZERO);
-                rows::exp_sum_into::<_, L>(others, top, [before, behind])
-            }
-            None => rows::exp_sum::<_, L>(others, top),
+            Some(keep) => rows::exp_sum_into::<_, L>(z, label, top, keep),
+            None => rows::exp_sum::<_, L>(z, label, top),
         };
         part
     }
 }
 
-/// A part without a finite logit of another class: no share in the sum, or NaN where one is NaN.
+/// A part whose highest logit is not finite, or that has a NaN: it makes its row NaN, or, where every other class is at -∞,
+/// has no share in the sum. `others` counts the other classes.
 #[inline(always)]
-fn nothing<M: Real>(z: &[M], label: usize, keep: Option<&mut [M]>) -> Part {
-    let others = z.iter().enumerate().filter(|(j, _)| *j != label);
-    let nan = others.clone().any(|(_, x)| x.partial_cmp(x).is_none());
-    let sum = if nan { f64::NAN } else { 0.0 };
+fn without_exponentials<M: Real>(part: Part, nan: bool, others: usize, keep: Option<&mut [M]>) -> Part {
     if let Some(keep) = keep {
-        keep.fill(M::from_f64(sum));
+        keep.fill(M::ZERO);
     }
-    let lead = if others.count() == 0 { 0.0 } else { f64::NEG_INFINITY };
-    Part { highest: f64::NEG_INFINITY, above: 0.0, sum, lead, l1: 0.0 }
+    let nothing = !nan && part.highest == f64::NEG_INFINITY;
+    let sum = if nothing { 0.0 } else { f64::NAN };
+    let lead = if others == 0 { 0.0 } else { part.highest };
+    Part { sum, lead, ..part }
 }

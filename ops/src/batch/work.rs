@@ -35,6 +35,8 @@ pub(super) struct Work<'a, T: Element> {
     pub smoothed: bool,
     /// Whether the program reads h, and finds it as a norm of features.
     pub normed: bool,
+    /// Whether the program reads h, and is given it.
+    pub norms: bool,
     /// Whether gradients are written past the caches, because a batch does not fit there.
     pub away: bool,
     pub out: Out<'a, T>,
@@ -77,6 +79,7 @@ impl<'a, T: Element> Work<'a, T> {
             bias: bias.map(|values| values.map(|b| T::Matrix::from_f64(b * loss.scale)).collect()),
             smoothed: loss.reads(Read::MeanNll),
             normed: raw && loss.reads(Read::FeatureL1),
+            norms: loss.features != FeatureInput::Raw && loss.reads(Read::FeatureL1),
             away: T::LARGEST.is_none()
                 && 2 * (inputs.logits.len() + inputs.features.len()) * size_of::<T>() > CACHE,
             out: Out {
@@ -101,20 +104,39 @@ impl<'a, T: Element> Work<'a, T> {
     }
 
     /// Parts of the logits of a row.
+    #[inline(always)]
     pub fn logit_parts(&self) -> usize {
         self.loss.classes.div_ceil(PART)
     }
 
     /// Parts of a row: those of its logits, and then those of its features.
+    #[inline(always)]
     pub fn parts(&self) -> usize {
         self.logit_parts() + self.width.div_ceil(PART)
     }
 
-    /// Columns of a part, of the logits or of the features.
-    pub fn columns(&self, part: usize) -> (Range<usize>, bool) {
-        let logits = part < self.logit_parts();
-        let (index, end) =
-            if logits { (part, self.loss.classes) } else { (part - self.logit_parts(), self.width) };
-        (index * PART..((index + 1) * PART).min(end), logits)
+    /// A part of a row: the row's place in the block that begins at `first`, and the part's number.
+    #[inline(always)]
+    pub fn spot(&self, first: usize, place: usize, part: usize) -> Spot {
+        let parts = self.logit_parts();
+        let logits = part < parts;
+        let (index, end) = if logits { (part, self.loss.classes) } else { (part - parts, self.width) };
+        let columns = index * PART..((index + 1) * PART).min(end);
+        Spot { row: first + place, place, index: place * self.parts() + part, columns, logits }
     }
+}
+
+/// Where a part of a row is.
+#[derive(Debug, Clone)]
+pub(super) struct Spot {
+    /// The row in the batch.
+    pub row: usize,
+    /// The row in its block.
+    pub place: usize,
+    /// The part in its block.
+    pub index: usize,
+    /// Of the logits, or of the features.
+    pub columns: Range<usize>,
+    /// Whether it is of the logits.
+    pub logits: bool,
 }

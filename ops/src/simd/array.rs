@@ -31,6 +31,7 @@ impl<M: Real, const LEN: usize, const FMA: bool> Array<M, LEN, FMA> {
 impl<M: Real, const LEN: usize, const FMA: bool> Vector for Array<M, LEN, FMA> {
     type Element = M;
     const LEN: usize = LEN;
+    const FMA: bool = FMA;
 
     #[inline(always)]
     fn splat(x: M) -> Self {
@@ -110,12 +111,18 @@ impl<M: Real, const LEN: usize, const FMA: bool> Vector for Array<M, LEN, FMA> {
     }
 
     #[inline(always)]
-    fn zero_below(self, x: Self, bound: Self) -> Self {
-        let mut out = self;
-        for k in 0..LEN {
-            out.0[k] = if x.0[k] < bound.0[k] { M::ZERO } else { self.0[k] };
-        }
-        out
+    fn scaled(self, shifted: Self, least: M) -> Self {
+        self.zip(shifted, |p, shifted| if shifted < least { M::ZERO } else { p.scaled(shifted) })
+    }
+
+    #[inline(always)]
+    fn or_nan_of(self, x: Self) -> Self {
+        self.zip(x, |seen, x| if x.partial_cmp(&x).is_none() { x } else { seen })
+    }
+
+    #[inline(always)]
+    fn has_nan(self) -> bool {
+        self.0.iter().any(|x| x.partial_cmp(x).is_none())
     }
 
     #[inline(always)]
@@ -129,8 +136,17 @@ impl<M: Real, const LEN: usize, const FMA: bool> Vector for Array<M, LEN, FMA> {
     }
 
     #[inline(always)]
-    fn low_bits_as_exponent(self) -> Self {
-        self.zip(self, |x, _| x.low_bits_as_exponent())
+    fn replaced(mut self, lane: usize, x: M) -> Self {
+        if let Some(place) = self.0.get_mut(lane) {
+            *place = x;
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn replaced_first(mut self, count: usize, x: M) -> Self {
+        self.0[..count].fill(x);
+        self
     }
 
     #[inline(always)]

@@ -18,7 +18,7 @@ impl Level for Neon {
 
 macro_rules! vector {
     ($name:ident($register:ty) of $len:literal $element:ty: $splat:ident $load:ident $store:ident
-        $add:ident $sub:ident $mul:ident $fused:ident $magnitude:ident $above:ident $select:ident $max_across:ident
+        $add:ident $sub:ident $mul:ident $fused:ident $magnitude:ident $above:ident $equal:ident $select:ident $max_across:ident
         { $($rest:item)* }) => {
         #[derive(Debug, Clone, Copy)]
         pub(super) struct $name($register);
@@ -70,8 +70,39 @@ macro_rules! vector {
             }
 
             #[inline(always)]
-            fn zero_below(self, x: Self, bound: Self) -> Self {
-                bound.select_above(x, Self::splat(0.0), self)
+            fn scaled(self, shifted: Self, least: $element) -> Self {
+                Self::splat(least).select_above(shifted, Self::splat(0.0), self.with_exponent(shifted))
+            }
+
+            #[inline(always)]
+            fn or_nan_of(self, x: Self) -> Self {
+                // SAFETY: see the top of the file.
+                Self(unsafe { $select($equal(x.0, x.0), self.0, x.0) })
+            }
+
+            #[inline(always)]
+            fn has_nan(self) -> bool {
+                let mut array = [0.0; $len];
+                self.store(&mut array);
+                array.iter().any(|x| x.is_nan())
+            }
+
+            #[inline(always)]
+            fn replaced(self, lane: usize, x: $element) -> Self {
+                let mut array = [0.0; $len];
+                self.store(&mut array);
+                if let Some(place) = array.get_mut(lane) {
+                    *place = x;
+                }
+                Self::load(&array)
+            }
+
+            #[inline(always)]
+            fn replaced_first(self, count: usize, x: $element) -> Self {
+                let mut array = [0.0; $len];
+                self.store(&mut array);
+                array[..count].fill(x);
+                Self::load(&array)
             }
 
             #[inline(always)]
@@ -92,13 +123,7 @@ macro_rules! vector {
 }
 
 vector! { F32x4(float32x4_t) of 4 f32: vdupq_n_f32 vld1q_f32 vst1q_f32
-vaddq_f32 vsubq_f32 vmulq_f32 vfmaq_f32 vabsq_f32 vcgtq_f32 vbslq_f32 vmaxnmvq_f32 {
-    #[inline(always)]
-    fn low_bits_as_exponent(self) -> Self {
-        // SAFETY: see the top of the file.
-        Self(unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<23>(vreinterpretq_u32_f32(self.0))) })
-    }
-
+vaddq_f32 vsubq_f32 vmulq_f32 vfmaq_f32 vabsq_f32 vcgtq_f32 vceqq_f32 vbslq_f32 vmaxnmvq_f32 {
     #[inline(always)]
     fn sum_across(self) -> f64 {
         // SAFETY: see the top of the file.
@@ -110,16 +135,34 @@ vaddq_f32 vsubq_f32 vmulq_f32 vfmaq_f32 vabsq_f32 vcgtq_f32 vbslq_f32 vmaxnmvq_f
 } }
 
 vector! { F64x2(float64x2_t) of 2 f64: vdupq_n_f64 vld1q_f64 vst1q_f64
-vaddq_f64 vsubq_f64 vmulq_f64 vfmaq_f64 vabsq_f64 vcgtq_f64 vbslq_f64 vmaxnmvq_f64 {
-    #[inline(always)]
-    fn low_bits_as_exponent(self) -> Self {
-        // SAFETY: see the top of the file.
-        Self(unsafe { vreinterpretq_f64_u64(vshlq_n_u64::<52>(vreinterpretq_u64_f64(self.0))) })
-    }
-
+vaddq_f64 vsubq_f64 vmulq_f64 vfmaq_f64 vabsq_f64 vcgtq_f64 vceqq_f64 vbslq_f64 vmaxnmvq_f64 {
     #[inline(always)]
     fn sum_across(self) -> f64 {
         // SAFETY: see the top of the file.
         unsafe { vaddvq_f64(self.0) }
     }
 } }
+
+impl F32x4 {
+    /// self · 2^n with n in the lowest bits of `shifted`
+    #[inline(always)]
+    fn with_exponent(self, shifted: Self) -> Self {
+        // SAFETY: see the top of the file.
+        unsafe {
+            let exponent = vshlq_n_u32::<23>(vreinterpretq_u32_f32(shifted.0));
+            Self(vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(self.0), exponent)))
+        }
+    }
+}
+
+impl F64x2 {
+    /// self · 2^n with n in the lowest bits of `shifted`
+    #[inline(always)]
+    fn with_exponent(self, shifted: Self) -> Self {
+        // SAFETY: see the top of the file.
+        unsafe {
+            let exponent = vshlq_n_u64::<52>(vreinterpretq_u64_f64(shifted.0));
+            Self(vreinterpretq_f64_u64(vaddq_u64(vreinterpretq_u64_f64(self.0), exponent)))
+        }
+    }
+}

@@ -10,6 +10,9 @@ use crate::simd::Vector;
 /// Ones in the first lanes, from an offset that leaves as many as asked for.
 const FIRST_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 const FIRST_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+/// Numbers of the lanes.
+const LANES_32: [i32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+const LANES_64: [i64; 4] = [0, 1, 2, 3];
 
 vector! { F32x8(__m256) of 8 f32: _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_stream_ps
 _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_fmadd_ps _mm256_max_ps {
@@ -44,9 +47,26 @@ _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_fmadd_ps _mm256_max_ps {
     }
 
     #[inline(always)]
-    fn zero_below(self, x: Self, bound: Self) -> Self {
+    fn scaled(self, shifted: Self, least: f32) -> Self {
+        // SAFETY: see the top of the file. Positive numbers are in the order of their bits.
+        unsafe {
+            let (bits, shifted) = (_mm256_castps_si256(self.0), _mm256_castps_si256(shifted.0));
+            let scaled = _mm256_add_epi32(bits, _mm256_slli_epi32::<23>(shifted));
+            let under = _mm256_cmpgt_epi32(_mm256_castps_si256(_mm256_set1_ps(least)), shifted);
+            Self(_mm256_castsi256_ps(_mm256_andnot_si256(under, scaled)))
+        }
+    }
+
+    #[inline(always)]
+    fn or_nan_of(self, x: Self) -> Self {
+        // SAFETY: see the top of the file. Ones in every bit are NaN.
+        Self(unsafe { _mm256_or_ps(self.0, _mm256_cmp_ps::<_CMP_UNORD_Q>(x.0, x.0)) })
+    }
+
+    #[inline(always)]
+    fn has_nan(self) -> bool {
         // SAFETY: see the top of the file.
-        Self(unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(x.0, bound.0), self.0) })
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0)) != 0 }
     }
 
     #[inline(always)]
@@ -60,9 +80,23 @@ _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_fmadd_ps _mm256_max_ps {
     }
 
     #[inline(always)]
-    fn low_bits_as_exponent(self) -> Self {
+    fn replaced(self, lane: usize, x: f32) -> Self {
         // SAFETY: see the top of the file.
-        Self(unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(self.0))) })
+        unsafe {
+            let lanes = _mm256_loadu_si256(LANES_32.as_ptr().cast());
+            let here = _mm256_cmpeq_epi32(lanes, _mm256_set1_epi32(lane as i32));
+            Self(_mm256_blendv_ps(self.0, _mm256_set1_ps(x), _mm256_castsi256_ps(here)))
+        }
+    }
+
+    #[inline(always)]
+    fn replaced_first(self, count: usize, x: f32) -> Self {
+        let mask = &FIRST_32[8 - count..][..8];
+        // SAFETY: as many numbers are in the mask.
+        unsafe {
+            let mask = _mm256_castsi256_ps(_mm256_loadu_si256(mask.as_ptr().cast()));
+            Self(_mm256_blendv_ps(self.0, _mm256_set1_ps(x), mask))
+        }
     }
 
     #[inline(always)]
@@ -118,9 +152,26 @@ _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_fmadd_pd _mm256_max_pd {
     }
 
     #[inline(always)]
-    fn zero_below(self, x: Self, bound: Self) -> Self {
+    fn scaled(self, shifted: Self, least: f64) -> Self {
+        // SAFETY: see the top of the file. Positive numbers are in the order of their bits.
+        unsafe {
+            let (bits, shifted) = (_mm256_castpd_si256(self.0), _mm256_castpd_si256(shifted.0));
+            let scaled = _mm256_add_epi64(bits, _mm256_slli_epi64::<52>(shifted));
+            let under = _mm256_cmpgt_epi64(_mm256_castpd_si256(_mm256_set1_pd(least)), shifted);
+            Self(_mm256_castsi256_pd(_mm256_andnot_si256(under, scaled)))
+        }
+    }
+
+    #[inline(always)]
+    fn or_nan_of(self, x: Self) -> Self {
+        // SAFETY: see the top of the file. Ones in every bit are NaN.
+        Self(unsafe { _mm256_or_pd(self.0, _mm256_cmp_pd::<_CMP_UNORD_Q>(x.0, x.0)) })
+    }
+
+    #[inline(always)]
+    fn has_nan(self) -> bool {
         // SAFETY: see the top of the file.
-        Self(unsafe { _mm256_and_pd(_mm256_cmp_pd::<_CMP_NLT_UQ>(x.0, bound.0), self.0) })
+        unsafe { _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_UNORD_Q>(self.0, self.0)) != 0 }
     }
 
     #[inline(always)]
@@ -134,9 +185,23 @@ _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_fmadd_pd _mm256_max_pd {
     }
 
     #[inline(always)]
-    fn low_bits_as_exponent(self) -> Self {
+    fn replaced(self, lane: usize, x: f64) -> Self {
         // SAFETY: see the top of the file.
-        Self(unsafe { _mm256_castsi256_pd(_mm256_slli_epi64::<52>(_mm256_castpd_si256(self.0))) })
+        unsafe {
+            let lanes = _mm256_loadu_si256(LANES_64.as_ptr().cast());
+            let here = _mm256_cmpeq_epi64(lanes, _mm256_set1_epi64x(lane as i64));
+            Self(_mm256_blendv_pd(self.0, _mm256_set1_pd(x), _mm256_castsi256_pd(here)))
+        }
+    }
+
+    #[inline(always)]
+    fn replaced_first(self, count: usize, x: f64) -> Self {
+        let mask = &FIRST_64[4 - count..][..4];
+        // SAFETY: as many numbers are in the mask.
+        unsafe {
+            let mask = _mm256_castsi256_pd(_mm256_loadu_si256(mask.as_ptr().cast()));
+            Self(_mm256_blendv_pd(self.0, _mm256_set1_pd(x), mask))
+        }
     }
 
     #[inline(always)]

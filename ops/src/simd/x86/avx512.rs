@@ -8,6 +8,10 @@ use std::arch::x86_64::*;
 use super::avx2::{F32x8, F64x4};
 use crate::simd::Vector;
 
+/// Numbers of the lanes.
+const LANES_32: [i32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+const LANES_64: [i64; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
 /// Mask of the first `len` lanes.
 #[inline(always)]
 fn first(len: usize) -> u16 {
@@ -43,9 +47,27 @@ _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_fmadd_ps _mm512_max_ps {
     }
 
     #[inline(always)]
-    fn zero_below(self, x: Self, bound: Self) -> Self {
+    fn scaled(self, shifted: Self, least: f32) -> Self {
+        // SAFETY: see the top of the file. Positive numbers are in the order of their bits.
+        unsafe {
+            let (bits, shifted) = (_mm512_castps_si512(self.0), _mm512_castps_si512(shifted.0));
+            let least = _mm512_castps_si512(_mm512_set1_ps(least));
+            let counts = _mm512_cmpge_epi32_mask(shifted, least);
+            let exponent = _mm512_slli_epi32::<23>(shifted);
+            Self(_mm512_castsi512_ps(_mm512_maskz_add_epi32(counts, bits, exponent)))
+        }
+    }
+
+    #[inline(always)]
+    fn or_nan_of(self, x: Self) -> Self {
         // SAFETY: see the top of the file.
-        Self(unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x.0, bound.0), self.0) })
+        Self(unsafe { _mm512_mask_mov_ps(self.0, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x.0, x.0), x.0) })
+    }
+
+    #[inline(always)]
+    fn has_nan(self) -> bool {
+        // SAFETY: see the top of the file.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0) != 0 }
     }
 
     #[inline(always)]
@@ -59,9 +81,19 @@ _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_fmadd_ps _mm512_max_ps {
     }
 
     #[inline(always)]
-    fn low_bits_as_exponent(self) -> Self {
+    fn replaced(self, lane: usize, x: f32) -> Self {
         // SAFETY: see the top of the file.
-        Self(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(self.0))) })
+        unsafe {
+            let lanes = _mm512_loadu_epi32(LANES_32.as_ptr());
+            let here = _mm512_cmpeq_epi32_mask(lanes, _mm512_set1_epi32(lane as i32));
+            Self(_mm512_mask_mov_ps(self.0, here, _mm512_set1_ps(x)))
+        }
+    }
+
+    #[inline(always)]
+    fn replaced_first(self, count: usize, x: f32) -> Self {
+        // SAFETY: see the top of the file.
+        Self(unsafe { _mm512_mask_mov_ps(self.0, first(count), _mm512_set1_ps(x)) })
     }
 
     #[inline(always)]
@@ -113,9 +145,27 @@ _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_fmadd_pd _mm512_max_pd {
     }
 
     #[inline(always)]
-    fn zero_below(self, x: Self, bound: Self) -> Self {
+    fn scaled(self, shifted: Self, least: f64) -> Self {
+        // SAFETY: see the top of the file. Positive numbers are in the order of their bits.
+        unsafe {
+            let (bits, shifted) = (_mm512_castpd_si512(self.0), _mm512_castpd_si512(shifted.0));
+            let least = _mm512_castpd_si512(_mm512_set1_pd(least));
+            let counts = _mm512_cmpge_epi64_mask(shifted, least);
+            let exponent = _mm512_slli_epi64::<52>(shifted);
+            Self(_mm512_castsi512_pd(_mm512_maskz_add_epi64(counts, bits, exponent)))
+        }
+    }
+
+    #[inline(always)]
+    fn or_nan_of(self, x: Self) -> Self {
         // SAFETY: see the top of the file.
-        Self(unsafe { _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_NLT_UQ>(x.0, bound.0), self.0) })
+        Self(unsafe { _mm512_mask_mov_pd(self.0, _mm512_cmp_pd_mask::<_CMP_UNORD_Q>(x.0, x.0), x.0) })
+    }
+
+    #[inline(always)]
+    fn has_nan(self) -> bool {
+        // SAFETY: see the top of the file.
+        unsafe { _mm512_cmp_pd_mask::<_CMP_UNORD_Q>(self.0, self.0) != 0 }
     }
 
     #[inline(always)]
@@ -129,9 +179,19 @@ _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_fmadd_pd _mm512_max_pd {
     }
 
     #[inline(always)]
-    fn low_bits_as_exponent(self) -> Self {
+    fn replaced(self, lane: usize, x: f64) -> Self {
         // SAFETY: see the top of the file.
-        Self(unsafe { _mm512_castsi512_pd(_mm512_slli_epi64::<52>(_mm512_castpd_si512(self.0))) })
+        unsafe {
+            let lanes = _mm512_loadu_epi64(LANES_64.as_ptr());
+            let here = _mm512_cmpeq_epi64_mask(lanes, _mm512_set1_epi64(lane as i64));
+            Self(_mm512_mask_mov_pd(self.0, here, _mm512_set1_pd(x)))
+        }
+    }
+
+    #[inline(always)]
+    fn replaced_first(self, count: usize, x: f64) -> Self {
+        // SAFETY: see the top of the file.
+        Self(unsafe { _mm512_mask_mov_pd(self.0, first(count) as u8, _mm512_set1_pd(x)) })
     }
 
     #[inline(always)]

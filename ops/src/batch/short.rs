@@ -1,0 +1,165 @@
+//! Rows of one part each, whose logits are used as they are: what most losses of most classifiers are made of. Between the
+//! passes over such a row there is little to do, so little must be asked.
+
+use std::ops::Range;
+
+use super::block::Block;
+use super::labels::{IGNORED, INVALID};
+use super::ports::Scalars;
+use super::work::{PART, Work};
+use crate::element::Element;
+use crate::evaluate::ROWS;
+use crate::math::Real;
+use crate::rows;
+use crate::simd::Level;
+
+/// Logits that a pass takes before the next does: with the gradients that they become, half of the first level of the
+/// cache.
+const TOGETHER: usize = 2048;
+
+impl<T: Element> Work<'_, T> {
+    /// Whether rows are of this kind.
+    pub fn short(&self) -> bool {
+        let direct = T::LARGEST.is_none() && !self.away && self.out.logits_grad.is_some();
+        let whole = self.loss.classes <= PART && self.width <= PART;
+        direct && whole && self.plain() && !self.smoothed && !self.norms
+    }
+
+    /// Measures rows: their quantities, and exponentials where the gradient will be.
+    ///
+    /// A pass takes some rows before the next does, so that what one row waits for is spent on others.
+    ///
+    /// # Safety
+    /// No one else uses these rows of the outputs.
+    #[inline(always)]
+    pub unsafe fn measure_short<L: Level>(&self, block: &mut Block<T::Matrix>, rows: Range<usize>) {
+        let together = (TOGETHER / self.loss.classes).clamp(1, ROWS);
+        let mut first = rows.start;
+        while first < rows.end {
+            let some = first..(first + together).min(rows.end);
+            let mut found = [(T::Matrix::LOWEST, false); ROWS];
+            for (found, row) in found.iter_mut().zip(some.clone()) {
+                let logits = &self.inputs.logits[self.logits_of(row)];
+                let Some(z) = T::direct(logits) else { return };
+                *found = rows::highest::<_, L>(z, self.classes[row] as usize);
+            }
+            for (found, row) in found.iter().zip(some.clone()) {
+                // SAFETY: the caller's promise.
+                unsafe { self.exponentials::<L>(block, row - rows.start, row, *found) };
+            }
+            first = some.end;
+        }
+        for (place, row) in rows.enumerate().filter(|_| self.normed) {
+            let values = &self.inputs.features[row * self.width..(row + 1) * self.width];
+            let Some(values) = T::direct(values) else { return };
+            block.quantities.feature_l1[place] = rows::l1::<_, L>(values);
+        }
+    }
+
+    /// Where the logits of a row are.
+    #[inline(always)]
+    fn logits_of(&self, row: usize) -> Range<usize> {
+        row * self.loss.classes..(row + 1) * self.loss.classes
+    }
+
+    /// Keeps the exponentials of a row of which the highest other logit is known, and whether one is NaN.
+    ///
+    /// # Safety
+    /// As for [`Work::measure_short`].
+    #[inline(always)]
+    unsafe fn exponentials<L: Level>(
+        &self,
+        block: &mut Block<T::Matrix>,
+        place: usize,
+        row: usize,
+        (highest, nan): (T::Matrix, bool),
+    ) {
+        let Some(grad) = &self.out.logits_grad else { return };
+        let at = |table: &Option<Scalars<'_>>, index: usize| table.as_ref().map(|table| table.at(index));
+        let class = self.classes[row];
+        if class == IGNORED || class == INVALID {
+            return;
+        }
+        let class = class as usize;
+        let logits = &self.inputs.logits[self.logits_of(row)];
+        // SAFETY: the caller's promise.
+        let grad = unsafe { grad.piece(self.logits_of(row)) };
+        let (Some(z), Some(keep)) = (T::direct(logits), T::direct_mut(grad)) else { return };
+        let (top, label) = (highest.to_f64(), z[class].to_f64());
+        let found = &mut block.quantities;
+        (found.lead[place], found.total[place]) = if !nan && top.is_finite() {
+            let margin = at(&self.inputs.label_margin, class).unwrap_or(0.0);
+            (top - label + margin, rows::exp_sum_into::<_, L>(z, class, highest, keep))
+        } else {
+            keep.fill(T::Matrix::ZERO);
+            // Every other logit is -inf: the label is certain, unless its own logit is no better.
+            let certain = !nan && top == f64::NEG_INFINITY && label > f64::NEG_INFINITY;
+            if certain { (f64::NEG_INFINITY, 1.0) } else { (f64::NAN, f64::NAN) }
+        };
+        if let Some(weight) = at(&self.inputs.class_weights, class) {
+            found.class_weight[place] = weight;
+        }
+        if let Some(upstream) = at(&self.inputs.loss_grad, row) {
+            found.upstream[place] = upstream;
+        }
+    }
+
+    /// Writes the gradients of rows.
+    ///
+    /// # Safety
+    /// No one else uses these rows of the outputs.
+    #[inline(always)]
+    pub unsafe fn finish_short<L: Level>(&self, block: &Block<T::Matrix>, rows: Range<usize>) {
+        let Some(grad) = &self.out.logits_grad else { return };
+        let (slopes, found) = (block.slopes(), &block.quantities);
+        let mut factors = [0.0; ROWS];
+        for (k, factor) in factors.iter_mut().enumerate() {
+            *factor = slopes.others[k] / found.total[k];
+            // Where the label is certain the exponentials are 0, and their factor must be a number.
+            if found.lead[k] == f64::NEG_INFINITY && factor.is_infinite() {
+                *factor = 0.0;
+            }
+        }
+        let [factors, shifts, labels] =
+            [&factors, &slopes.shift, &slopes.label].map(|rows| rows.map(T::Matrix::from_f64));
+        for (place, row) in rows.clone().enumerate() {
+            // SAFETY: the caller's promise.
+            let grad = unsafe { grad.piece(self.logits_of(row)) };
+            let Some(grad) = T::direct_mut(grad) else { return };
+            let class = self.classes[row];
+            if class == IGNORED || class == INVALID {
+                grad.fill(T::Matrix::from_f64(if class == IGNORED { 0.0 } else { f64::NAN }));
+                continue;
+            }
+            rows::scale::<_, L>(grad, factors[place], shifts[place]);
+            grad[class as usize] = labels[place];
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.finish_short_features::<L>(block, rows) };
+    }
+
+    /// # Safety
+    /// As for [`Work::finish_short`].
+    #[inline(always)]
+    unsafe fn finish_short_features<L: Level>(&self, block: &Block<T::Matrix>, rows: Range<usize>) {
+        let Some(grad) = &self.out.features_grad else { return };
+        let width = self.width;
+        let slopes = block.slopes().by_norm.map(T::Matrix::from_f64);
+        // A norm that is finite has no NaN in it.
+        let norms = &block.quantities.feature_l1[..rows.len()];
+        let nan = !self.normed || !norms.iter().all(|norm| norm.is_finite());
+        for (slope, row) in slopes.into_iter().zip(rows) {
+            let range = row * width..(row + 1) * width;
+            let values = &self.inputs.features[range.clone()];
+            // SAFETY: the caller's promise.
+            let grad = unsafe { grad.piece(range) };
+            let (Some(values), Some(grad)) = (T::direct(values), T::direct_mut(grad)) else { return };
+            // Where the loss is off or the row does not count, the features do not matter, whatever they are.
+            if !self.inputs.enabled || self.classes[row] == IGNORED {
+                grad.fill(T::Matrix::ZERO);
+            } else {
+                rows::signed::<_, L>(values, slope, grad, nan, false);
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The walk of a pass over the vectors of a part of a row.
+
+use super::NOWHERE;
+use crate::math::Real;
+use crate::simd::{Level, Vector};
+
+/// Terms of a lane that are added up in the element type before the sum is widened. What is left at the ends of the two
+/// stretches around the label joins the last group: at most 3 · 64 terms, which err by about 192^½ · 2^-25 = 4e-7 of a sum
+/// of that many, and by less of a row's, where other groups do not.
+const GROUP: usize = 64;
+/// Vectors that are worked on side by side, so that one addition need not wait for the last.
+pub(super) const SIDE: usize = 2;
+/// Vectors of a part up to which every vector is looked at for the label, instead of the one that has it.
+const SHORT: usize = 16;
+
+/// What a pass does with the vectors of a part.
+pub(super) trait Pass<V> {
+    /// Takes a vector, and gives what is to be written in its place. `side` is below [`SIDE`]; vectors in a row have
+    /// different ones.
+    fn take(&mut self, side: usize, x: V) -> V;
+    /// Called after [`GROUP`] vectors of every side.
+    fn group(&mut self);
+}
+
+/// A part of a row on the way through a pass.
+pub(super) struct Walk<'a, M> {
+    pub from: &'a [M],
+    /// As long as `from`, or empty where nothing is written.
+    pub to: &'a mut [M],
+    pub label: usize,
+    /// Instead of the label, and of what a vector has twice or too much.
+    pub fill: M,
+}
+
+impl<M: Real> Walk<'_, M> {
+    /// Takes every vector of the part through `pass`.
+    #[inline(always)]
+    pub fn run<L: Level, const WRITES: bool>(mut self, pass: &mut impl Pass<M::Vector<L>>) {
+        assert!(!WRITES || self.to.len() == self.from.len());
+        let (wide, len) = (M::Vector::<L>::LEN, self.from.len());
+        let full = len - len % wide;
+        if full == 0 {
+            return self.part::<L, WRITES>(pass);
+        }
+        // The last vector comes first: what it writes where it overlaps is overwritten.
+        if full < len {
+            let at = len - wide;
+            // SAFETY: a whole vector is left at `at`.
+            unsafe { self.labelled::<L, WRITES>(at, full - at, 0, pass) };
+        }
+        // SAFETY: up to `full` there are whole vectors.
+        unsafe {
+            if full <= SHORT * wide && self.label != NOWHERE {
+                return self.short::<L, WRITES>(full, pass);
+            }
+            let at = if self.label < full { self.label - self.label % wide } else { full };
+            self.whole::<L, WRITES>(0, at, pass);
+            if at < full {
+                self.labelled::<L, WRITES>(at, 0, 1, pass);
+                self.whole::<L, WRITES>(at + wide, full, pass);
+            }
+        }
+    }
+
+    /// A part that is shorter than a vector.
+    #[inline(always)]
+    fn part<L: Level, const WRITES: bool>(&mut self, pass: &mut impl Pass<M::Vector<L>>) {
+        if self.from.is_empty() {
+            return;
+        }
+        let x = M::Vector::<L>::load_part(self.from, self.fill).replaced(self.label, self.fill);
+        let out = pass.take(0, x);
+        if WRITES {
+            out.store_part(self.to);
+        }
+    }
+
+    /// Every vector up to `end`, one of which may have the label.
+    ///
+    /// # Safety
+    /// `end` is a number of whole vectors, and within the part.
+    #[inline(always)]
+    unsafe fn short<L: Level, const WRITES: bool>(&mut self, end: usize, pass: &mut impl Pass<M::Vector<L>>) {
+        let wide = M::Vector::<L>::LEN;
+        let mut at = 0;
+        // SAFETY: the caller's promise.
+        unsafe {
+            while at + 2 * wide <= end {
+                self.labelled::<L, WRITES>(at, 0, 0, pass);
+                self.labelled::<L, WRITES>(at + wide, 0, 1, pass);
+                at += 2 * wide;
+            }
+            if at < end {
+                self.labelled::<L, WRITES>(at, 0, 0, pass);
+            }
+        }
+    }
+
+    /// The vectors from `at` to `end`, without the label.
+    ///
+    /// # Safety
+    /// From `at` to `end` is a number of whole vectors, and within the part.
+    #[inline(always)]
+    unsafe fn whole<L: Level, const WRITES: bool>(
+        &mut self,
+        mut at: usize,
+        end: usize,
+        pass: &mut impl Pass<M::Vector<L>>,
+    ) {
+        let wide = M::Vector::<L>::LEN;
+        // SAFETY: the caller's promise.
+        unsafe {
+            while at + SIDE * wide <= end {
+                let group = end.min(at + GROUP * SIDE * wide);
+                while at + SIDE * wide <= group {
+                    self.side::<L, WRITES>(at, pass);
+                    at += SIDE * wide;
+                }
+                if at == group {
+                    pass.group();
+                }
+            }
+            for side in 0..SIDE - 1 {
+                if at < end {
+                    self.plain::<L, WRITES>(at, side, pass);
+                    at += wide;
+                }
+            }
+        }
+    }
+
+    /// [`SIDE`] vectors.
+    ///
+    /// # Safety
+    /// So many are left at `at`.
+    #[inline(always)]
+    unsafe fn side<L: Level, const WRITES: bool>(&mut self, at: usize, pass: &mut impl Pass<M::Vector<L>>) {
+        for side in 0..SIDE {
+            // SAFETY: the caller's promise.
+            unsafe { self.plain::<L, WRITES>(at + side * M::Vector::<L>::LEN, side, pass) };
+        }
+    }
+
+    /// # Safety
+    /// A whole vector is left at `at`.
+    #[inline(always)]
+    unsafe fn plain<L: Level, const WRITES: bool>(
+        &mut self,
+        at: usize,
+        side: usize,
+        pass: &mut impl Pass<M::Vector<L>>,
+    ) {
+        // SAFETY: the caller's promise.
+        let x = M::Vector::<L>::load(unsafe { self.from.get_unchecked(at..at + M::Vector::<L>::LEN) });
+        let out = pass.take(side, x);
+        if WRITES {
+            // SAFETY: as above; `to` is as long.
+            out.store(unsafe { self.to.get_unchecked_mut(at..at + M::Vector::<L>::LEN) });
+        }
+    }
+
+    /// As [`Walk::plain`], without the label and the `first` lanes.
+    ///
+    /// # Safety
+    /// A whole vector is left at `at`.
+    #[inline(always)]
+    unsafe fn labelled<L: Level, const WRITES: bool>(
+        &mut self,
+        at: usize,
+        first: usize,
+        side: usize,
+        pass: &mut impl Pass<M::Vector<L>>,
+    ) {
+        // SAFETY: the caller's promise.
+        let x = M::Vector::<L>::load(unsafe { self.from.get_unchecked(at..at + M::Vector::<L>::LEN) });
+        let x = x.replaced(self.label.wrapping_sub(at), self.fill);
+        let out = pass.take(side, if first > 0 { x.replaced_first(first, self.fill) } else { x });
+        if WRITES {
+            // SAFETY: as above; `to` is as long.
+            out.store(unsafe { self.to.get_unchecked_mut(at..at + M::Vector::<L>::LEN) });
+        }
+    }
+}
