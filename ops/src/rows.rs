@@ -15,6 +15,8 @@ pub const NOWHERE: usize = usize::MAX;
 
 /// A function of every element. A type instead of a closure, which would not be compiled for the instruction set.
 trait Function<V>: Copy {
+    /// Vectors side by side: fewer where one needs many registers.
+    const SIDE: usize = SIDE;
     /// The result for a vector.
     fn of(self, x: V) -> V;
 }
@@ -59,7 +61,6 @@ macro_rules! function {
 
 function!(Magnitude, self, x, x.magnitude());
 function!(Above<V>, self, x, x.sub(self.0));
-function!(ExpAbove<V>, self, x, V::Element::exp_below(x.sub(self.0)));
 function!(Line<V>, self, x, x.mul_add(self.0, self.1));
 function!(Scaled<V>, self, x, x.sub(self.0).mul(self.1));
 function!(SignTimes<V>, self, x, self.0.times_sign_of(x));
@@ -68,6 +69,15 @@ function!(Sign<V>, self, x, {
     x.select_above(self.zero, self.above, others)
 });
 
+impl<V: Vector> Function<V> for ExpAbove<V> {
+    const SIDE: usize = 2;
+
+    #[inline(always)]
+    fn of(self, x: V) -> V {
+        V::Element::exp_below(x.sub(self.0))
+    }
+}
+
 /// The largest element, and whether one is NaN.
 struct Highest<V> {
     best: [V; SIDE],
@@ -75,6 +85,8 @@ struct Highest<V> {
 }
 
 impl<V: Vector> Pass<V> for Highest<V> {
+    const SIDE: usize = SIDE;
+
     #[inline(always)]
     fn take(&mut self, side: usize, x: V) -> V {
         self.best[side] = x.max(self.best[side]);
@@ -101,12 +113,14 @@ impl<V: Vector, F: Function<V>> Sum<V, F> {
 
     #[inline(always)]
     fn finish(self) -> f64 {
-        let [a, b] = self.sums;
-        self.total + a.add(b).sum_across()
+        let [a, b, c, d] = self.sums;
+        self.total + a.add(b).add(c.add(d)).sum_across()
     }
 }
 
 impl<V: Vector, F: Function<V>> Pass<V> for Sum<V, F> {
+    const SIDE: usize = F::SIDE;
+
     #[inline(always)]
     fn take(&mut self, side: usize, x: V) -> V {
         let term = self.f.of(x);
@@ -116,8 +130,8 @@ impl<V: Vector, F: Function<V>> Pass<V> for Sum<V, F> {
 
     #[inline(always)]
     fn group(&mut self) {
-        let [a, b] = self.sums;
-        self.total += a.add(b).sum_across();
+        let [a, b, c, d] = self.sums;
+        self.total += a.add(b).add(c.add(d)).sum_across();
         self.sums = [V::splat(V::Element::ZERO); SIDE];
     }
 }
@@ -127,16 +141,16 @@ impl<V: Vector, F: Function<V>> Pass<V> for Sum<V, F> {
 pub fn highest<M: Real, L: Level>(z: &[M], label: usize) -> (M, bool) {
     let [lowest, zero] = [M::LOWEST, M::ZERO].map(|x| [M::Vector::<L>::splat(x); SIDE]);
     let mut highest = Highest { best: lowest, nan: zero };
-    Walk { from: z, to: &mut [], label, fill: M::LOWEST }.run::<L, false>(&mut highest);
-    let Highest { best: [a, b], nan: [m, n] } = highest;
-    (a.max(b).max_across(), m.or_nan_of(n).has_nan())
+    Walk { from: z, to: &mut [], label, fill: M::LOWEST }.run::<L, false, _>(&mut highest);
+    let Highest { best: [a, b, c, d], nan: [m, n, o, p] } = highest;
+    (a.max(b).max(c.max(d)).max_across(), m.or_nan_of(n).or_nan_of(o.or_nan_of(p)).has_nan())
 }
 
 /// Σ f(x) without the label. `f` makes 0 of `fill`.
 #[inline(always)]
 fn sum<M: Real, L: Level>(z: &[M], label: usize, fill: M, f: impl Function<M::Vector<L>>) -> f64 {
     let mut sum = Sum::new(f);
-    Walk { from: z, to: &mut [], label, fill }.run::<L, false>(&mut sum);
+    Walk { from: z, to: &mut [], label, fill }.run::<L, false, _>(&mut sum);
     sum.finish()
 }
 
@@ -162,7 +176,7 @@ pub fn exp_sum<M: Real, L: Level>(z: &[M], label: usize, highest: M) -> f64 {
 #[inline(always)]
 pub fn exp_sum_into<M: Real, L: Level>(z: &[M], label: usize, highest: M, to: &mut [M]) -> f64 {
     let mut sum = Sum::new(ExpAbove(M::Vector::<L>::splat(highest)));
-    Walk { from: z, to, label, fill: M::LOWEST }.run::<L, true>(&mut sum);
+    Walk { from: z, to, label, fill: M::LOWEST }.run::<L, true, _>(&mut sum);
     sum.finish()
 }
 

@@ -8,15 +8,17 @@ use crate::simd::{Level, Vector};
 /// stretches around the label joins the last group: at most 3 · 64 terms, which err by about 192^½ · 2^-25 = 4e-7 of a sum
 /// of that many, and by less of a row's, where other groups do not.
 const GROUP: usize = 64;
-/// Vectors that are worked on side by side, so that one addition need not wait for the last.
-pub(super) const SIDE: usize = 2;
+/// The most vectors that a pass works on side by side, so that one addition need not wait for the last.
+pub(super) const SIDE: usize = 4;
 /// Vectors of a part up to which every vector is looked at for the label, instead of the one that has it.
 const SHORT: usize = 16;
 
 /// What a pass does with the vectors of a part.
 pub(super) trait Pass<V> {
-    /// Takes a vector, and gives what is to be written in its place. `side` is below [`SIDE`]; vectors in a row have
-    /// different ones.
+    /// Vectors side by side: 2 to [`SIDE`].
+    const SIDE: usize;
+    /// Takes a vector, and gives what is to be written in its place. `side` is below [`Pass::SIDE`]; vectors in a row
+    /// have different ones.
     fn take(&mut self, side: usize, x: V) -> V;
     /// Called after [`GROUP`] vectors of every side.
     fn group(&mut self);
@@ -35,36 +37,36 @@ pub(super) struct Walk<'a, M> {
 impl<M: Real> Walk<'_, M> {
     /// Takes every vector of the part through `pass`.
     #[inline(always)]
-    pub fn run<L: Level, const WRITES: bool>(mut self, pass: &mut impl Pass<M::Vector<L>>) {
+    pub fn run<L: Level, const WRITES: bool, P: Pass<M::Vector<L>>>(mut self, pass: &mut P) {
         assert!(!WRITES || self.to.len() == self.from.len());
         let (wide, len) = (M::Vector::<L>::LEN, self.from.len());
         let full = len - len % wide;
         if full == 0 {
-            return self.part::<L, WRITES>(pass);
+            return self.part::<L, WRITES, P>(pass);
         }
         // The last vector comes first: what it writes where it overlaps is overwritten.
         if full < len {
             let at = len - wide;
             // SAFETY: a whole vector is left at `at`.
-            unsafe { self.labelled::<L, WRITES>(at, full - at, 0, pass) };
+            unsafe { self.labelled::<L, WRITES, P>(at, full - at, 0, pass) };
         }
         // SAFETY: up to `full` there are whole vectors.
         unsafe {
             if full <= SHORT * wide && self.label != NOWHERE {
-                return self.short::<L, WRITES>(full, pass);
+                return self.short::<L, WRITES, P>(full, pass);
             }
             let at = if self.label < full { self.label - self.label % wide } else { full };
-            self.whole::<L, WRITES>(0, at, pass);
+            self.whole::<L, WRITES, P>(0, at, pass);
             if at < full {
-                self.labelled::<L, WRITES>(at, 0, 1, pass);
-                self.whole::<L, WRITES>(at + wide, full, pass);
+                self.labelled::<L, WRITES, P>(at, 0, 1, pass);
+                self.whole::<L, WRITES, P>(at + wide, full, pass);
             }
         }
     }
 
     /// A part that is shorter than a vector.
     #[inline(always)]
-    fn part<L: Level, const WRITES: bool>(&mut self, pass: &mut impl Pass<M::Vector<L>>) {
+    fn part<L: Level, const WRITES: bool, P: Pass<M::Vector<L>>>(&mut self, pass: &mut P) {
         if self.from.is_empty() {
             return;
         }
@@ -80,18 +82,22 @@ impl<M: Real> Walk<'_, M> {
     /// # Safety
     /// `end` is a number of whole vectors, and within the part.
     #[inline(always)]
-    unsafe fn short<L: Level, const WRITES: bool>(&mut self, end: usize, pass: &mut impl Pass<M::Vector<L>>) {
+    unsafe fn short<L: Level, const WRITES: bool, P: Pass<M::Vector<L>>>(
+        &mut self,
+        end: usize,
+        pass: &mut P,
+    ) {
         let wide = M::Vector::<L>::LEN;
         let mut at = 0;
         // SAFETY: the caller's promise.
         unsafe {
             while at + 2 * wide <= end {
-                self.labelled::<L, WRITES>(at, 0, 0, pass);
-                self.labelled::<L, WRITES>(at + wide, 0, 1, pass);
+                self.labelled::<L, WRITES, P>(at, 0, 0, pass);
+                self.labelled::<L, WRITES, P>(at + wide, 0, 1, pass);
                 at += 2 * wide;
             }
             if at < end {
-                self.labelled::<L, WRITES>(at, 0, 0, pass);
+                self.labelled::<L, WRITES, P>(at, 0, 0, pass);
             }
         }
     }
@@ -101,54 +107,44 @@ impl<M: Real> Walk<'_, M> {
     /// # Safety
     /// From `at` to `end` is a number of whole vectors, and within the part.
     #[inline(always)]
-    unsafe fn whole<L: Level, const WRITES: bool>(
+    unsafe fn whole<L: Level, const WRITES: bool, P: Pass<M::Vector<L>>>(
         &mut self,
         mut at: usize,
         end: usize,
-        pass: &mut impl Pass<M::Vector<L>>,
+        pass: &mut P,
     ) {
         let wide = M::Vector::<L>::LEN;
         // SAFETY: the caller's promise.
         unsafe {
-            while at + SIDE * wide <= end {
-                let group = end.min(at + GROUP * SIDE * wide);
-                while at + SIDE * wide <= group {
-                    self.side::<L, WRITES>(at, pass);
-                    at += SIDE * wide;
+            while at + P::SIDE * wide <= end {
+                let group = end.min(at + GROUP * P::SIDE * wide);
+                while at + P::SIDE * wide <= group {
+                    for side in 0..P::SIDE {
+                        self.plain::<L, WRITES, P>(at + side * wide, side, pass);
+                    }
+                    at += P::SIDE * wide;
                 }
                 if at == group {
                     pass.group();
                 }
             }
-            for side in 0..SIDE - 1 {
+            for side in 0..P::SIDE - 1 {
                 if at < end {
-                    self.plain::<L, WRITES>(at, side, pass);
+                    self.plain::<L, WRITES, P>(at, side, pass);
                     at += wide;
                 }
             }
         }
     }
 
-    /// [`SIDE`] vectors.
-    ///
-    /// # Safety
-    /// So many are left at `at`.
-    #[inline(always)]
-    unsafe fn side<L: Level, const WRITES: bool>(&mut self, at: usize, pass: &mut impl Pass<M::Vector<L>>) {
-        for side in 0..SIDE {
-            // SAFETY: the caller's promise.
-            unsafe { self.plain::<L, WRITES>(at + side * M::Vector::<L>::LEN, side, pass) };
-        }
-    }
-
     /// # Safety
     /// A whole vector is left at `at`.
     #[inline(always)]
-    unsafe fn plain<L: Level, const WRITES: bool>(
+    unsafe fn plain<L: Level, const WRITES: bool, P: Pass<M::Vector<L>>>(
         &mut self,
         at: usize,
         side: usize,
-        pass: &mut impl Pass<M::Vector<L>>,
+        pass: &mut P,
     ) {
         // SAFETY: the caller's promise.
         let x = M::Vector::<L>::load(unsafe { self.from.get_unchecked(at..at + M::Vector::<L>::LEN) });
@@ -164,12 +160,12 @@ impl<M: Real> Walk<'_, M> {
     /// # Safety
     /// A whole vector is left at `at`.
     #[inline(always)]
-    unsafe fn labelled<L: Level, const WRITES: bool>(
+    unsafe fn labelled<L: Level, const WRITES: bool, P: Pass<M::Vector<L>>>(
         &mut self,
         at: usize,
         first: usize,
         side: usize,
-        pass: &mut impl Pass<M::Vector<L>>,
+        pass: &mut P,
     ) {
         // SAFETY: the caller's promise.
         let x = M::Vector::<L>::load(unsafe { self.from.get_unchecked(at..at + M::Vector::<L>::LEN) });
