@@ -33,15 +33,4 @@ impl<'a, T> Pieces<'a, T> {
         // SAFETY: in bounds, and alone by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
-
-    /// An element.
-    ///
-    /// # Safety
-    /// As for [`Pieces::piece`].
-    #[inline(always)]
-    pub unsafe fn set(&self, index: usize, value: T) {
-        // SAFETY: the caller's promise.
-        let element = unsafe { self.piece(index..index + 1) };
-        element[0] = value;
-    }
 }

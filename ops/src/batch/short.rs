@@ -1,12 +1,12 @@
-//! Rows of one part each, whose logits are used as they are: what most losses of most classifiers are made of. Between the
-//! passes over such a row there is little to do, so little must be asked.
+//! Rows that are taken in one piece, whose logits are used as they are: what most losses of most classifiers are made of.
+//! Between the passes over such a row there is little to do, so little must be asked.
 
 use std::ops::Range;
 
 use super::block::Block;
 use super::labels::{IGNORED, INVALID};
 use super::ports::Scalars;
-use super::work::{PART, Work};
+use super::work::Work;
 use crate::element::Element;
 use crate::evaluate::ROWS;
 use crate::math::Real;
@@ -17,11 +17,15 @@ use crate::simd::Level;
 /// cache.
 const TOGETHER: usize = 2048;
 
+/// Logits or features of a row that is taken in one piece: with gradients at most 128 kB of f32, a quarter of the second
+/// level of the cache. Longer ones are measured and finished in parts, each still in the first level.
+const WHOLE: usize = 1 << 14;
+
 impl<T: Element> Work<'_, T> {
     /// Whether rows are of this kind.
     pub fn short(&self) -> bool {
         let direct = T::LARGEST.is_none() && !self.away && self.out.logits_grad.is_some();
-        let whole = self.loss.classes <= PART && self.width <= PART;
+        let whole = self.loss.classes.max(self.width) <= WHOLE;
         direct && whole && self.plain() && !self.smoothed && !self.norms
     }
 
