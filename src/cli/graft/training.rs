@@ -157,7 +157,15 @@ pub fn run(args: &Args, opened: &Opened<'_>) -> Result<Exit, Failure> {
     let made = training(opened.host, opened.head, plan).map_err(|error| opened.file.failure(error))?;
     let beside = beside(&args.output);
     if let Some(beside) = &beside {
-        opened.file.guard(&Target::File(beside.clone()), opened.external)?;
+        let target = Target::File(beside.clone());
+        if target == args.output {
+            return Err(Failure::usage(format!(
+                "the manifest would be written over the graph in {}; give -o a name that ends in .onnx",
+                beside.display()
+            )));
+        }
+        opened.file.guard(&target, opened.external)?;
+        target.check()?;
         keep_others(beside)?;
     }
     let (manifest, size, copied) = if args.emit == Emit::Apply {
@@ -181,6 +189,8 @@ pub fn run(args: &Args, opened: &Opened<'_>) -> Result<Exit, Failure> {
 fn beside(output: &Target) -> Option<PathBuf> {
     match output {
         Target::Stdout => None,
+        // A device or a pipe has nothing beside it.
+        Target::File(path) if path.exists() && !path.is_file() => None,
         Target::File(path) => Some(path.with_extension("json")),
     }
 }
