@@ -461,3 +461,25 @@ def test_nothing_is_written_over_what_a_command_reads(ibgraph, place):
         assert done.returncode == 2 and words in done.stderr.decode(), (line, done.stderr)
     assert before == {name: (place / name).read_bytes() for name in before}
     assert not (place / "graph.json").exists() and not (place / "out.npz").exists()
+
+
+def test_both_betas_are_one_argument(ibgraph, place):
+    ok(ibgraph("graft classifier.onnx --emit train-step --optimizer adam --betas 0.8,0.99 -o step.onnx"))
+    optimizer = json.loads((place / "step.json").read_text())["recipe"]["optimizer"]
+    assert (optimizer["beta1"], optimizer["beta2"]) == (0.8, 0.99)
+    for wrong in ("0.9", "0.9,x", "0.9,0.99,0.999"):
+        assert ibgraph(f"graft classifier.onnx --emit train-step --betas {wrong} -o t.onnx").returncode == 2
+
+
+def test_a_classifier_of_the_time_when_every_initializer_was_an_input_trains(ibgraph, place):
+    two_layers(place / "old.onnx", dropout=False)
+    model = onnx.load(place / "old.onnx")
+    model.ir_version = 3
+    for tensor in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    onnx.save(model, place / "old.onnx")
+    ok(ibgraph("graft old.onnx cross-entropy --emit train-step --optimizer sgd -o step.onnx"))
+    onnx.checker.check_model(onnx.load(place / "step.onnx"), full_check=True)
+    ok(ibgraph("train step.onnx --data train.npz --epochs 2 --lr 1e-2 -o trained.npz --json report.json"))
+    first, second = (epoch["loss"] for epoch in json.loads((place / "report.json").read_text())["epochs"])
+    assert second < first
