@@ -92,11 +92,37 @@ fn is_site(place: &Path) -> bool {
 
 /// Files that the process has mapped; none where the system has no list of them.
 pub fn loaded_files() -> Vec<PathBuf> {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let mut files: Vec<PathBuf> =
-        maps.lines().filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..]))).collect();
+    let mut files: Vec<PathBuf> = maps().lines().filter_map(file_of_line).collect();
     files.dedup();
     files
+}
+
+/// Keeps this library in the process. ONNX Runtime closes it with the last session that uses it; what is known of devices
+/// would be lost with it, and the next session would make contexts, pools and modules again beside those that are there.
+pub fn stay() {
+    let own = file_at(stay as fn() as usize, &maps());
+    // SAFETY: a file that the process has loaded; nothing is initialised a second time.
+    if let Some(library) = own.and_then(|file| unsafe { Library::new(file) }.ok()) {
+        std::mem::forget(library);
+    }
+}
+
+fn maps() -> String {
+    std::fs::read_to_string("/proc/self/maps").unwrap_or_default()
+}
+
+fn file_of_line(line: &str) -> Option<PathBuf> {
+    line.find('/').map(|at| PathBuf::from(&line[at..]))
+}
+
+/// The file that is mapped at an address, of lines `from-to …  /path`.
+fn file_at(address: usize, maps: &str) -> Option<PathBuf> {
+    let holds = |line: &&str| {
+        let (from, to) = line.split(' ').next()?.split_once('-')?;
+        let [from, to] = [from, to].map(|end| usize::from_str_radix(end, 16).ok());
+        Some((from?..to?).contains(&address))
+    };
+    maps.lines().find(|line| holds(line) == Some(true)).and_then(file_of_line)
 }
 
 /// What the loader says, which its error keeps as a source.
@@ -141,5 +167,14 @@ mod tests {
     fn the_files_of_this_process_are_found() {
         let own = std::env::current_exe().unwrap();
         assert!(loaded_files().contains(&own), "{own:?}");
+        assert_eq!(file_at(stay as fn() as usize, &maps()), Some(own));
+    }
+
+    #[test]
+    fn an_address_is_of_the_file_that_is_mapped_there() {
+        let maps = "7f10-7f20 r-xp 00000000 08:01 12 /a b/one.so\n7f20-7f30 rw-p 00000000 00:00 0\nno line\n";
+        assert_eq!(file_at(0x7f10, maps), Some(PathBuf::from("/a b/one.so")));
+        assert_eq!(file_at(0x7f20, maps), None);
+        assert_eq!(file_at(0x7f30, maps), None);
     }
 }
