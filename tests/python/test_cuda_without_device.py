@@ -178,7 +178,8 @@ def test_what_is_missing_is_an_error_that_says_what_to_install(fake, sessions, m
     directory, nvrtc = fake.libraries
     for variables, words in [
         ({"libraries": [nvrtc]}, "install the driver"),
-        ({"libraries": [directory]}, "`pip install nvidia-cuda-nvrtc`"),
+        ({"libraries": [directory]}, "`pip install nvidia-cuda-nvrtc-cu12`"),
+        ({"FAKE_CUDA_DEVICE": "11,80,166912,1"}, "is for CUDA 11"),
         ({"FAKE_CUDA_FAIL": "cuInit=100"}, "(cuInit): CUDA_ERROR_100"),
         ({"FAKE_CUDA_DEVICE": "12,90,232448,0"}, "memory pools"),
         ({"FAKE_CUDA_DEVICE": "12,35,49152,1"}, "compute capability 3.5"),

@@ -31,9 +31,9 @@ static FOUND: OnceLock<Result<Found, CudaError>> = OnceLock::new();
 
 fn found() -> Result<&'static Found, CudaError> {
     let find = || {
-        let driver = Driver::new(libraries::open_driver(libraries::DRIVER)?)?;
+        let driver = Driver::new(libraries::open_driver(libraries::DRIVER)?, libraries::OLDEST_RELEASE)?;
         let places = libraries::places_of(&libraries::loaded_files());
-        let nvrtc = Nvrtc::new(libraries::open_nvrtc(driver.release()?, &places)?)?;
+        let nvrtc = Nvrtc::new(libraries::open_nvrtc(driver.release, &places)?)?;
         libraries::stay();
         Ok(Found { driver, nvrtc })
     };

@@ -9,8 +9,11 @@ use super::CudaError;
 /// The driver's library.
 pub const DRIVER: &str = if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so.1" };
 
-/// Releases of NVRTC that this library knows the interface of, newest first.
-const RELEASES: [u32; 2] = [13, 12];
+/// Releases of NVRTC that this library knows the interface of, newest first, and the packages that have them.
+const RELEASES: [(u32, &str); 2] = [(13, "nvidia-cuda-nvrtc"), (12, "nvidia-cuda-nvrtc-cu12")];
+
+/// The oldest of them. A driver for an older one does not take their code.
+pub const OLDEST_RELEASE: u32 = 12;
 
 /// NVRTC's file of a release.
 fn nvrtc(release: u32) -> String {
@@ -32,34 +35,37 @@ pub fn open_driver(name: &str) -> Result<Library, CudaError> {
     })
 }
 
-/// Opens NVRTC: of the driver's release if there is one, by the loader (which also finds one that the process has) or in
-/// `places`.
+/// Opens NVRTC, of the driver's release or the newest one before it, by the loader (which also finds one that the process has)
+/// or in `places`. The code of a newer one is too new for the driver.
 ///
 /// # Errors
 /// There is none.
 pub fn open_nvrtc(driver_release: u32, places: &[PathBuf]) -> Result<Library, CudaError> {
-    let mut releases = RELEASES;
-    // Code of a newer release may be too new for the driver; of an older one it is not.
-    releases.sort_by_key(|release| (*release > driver_release, driver_release.abs_diff(*release)));
-    let mut last = None;
-    for name in releases.map(nvrtc) {
+    let mut reasons = Vec::new();
+    for (release, _) in fit(driver_release) {
+        let name = nvrtc(release);
         let files = places.iter().map(|place| place.join(&name)).filter(|file| file.is_file());
         for file in [PathBuf::from(&name)].into_iter().chain(files) {
             // SAFETY: NVRTC's initialisers have no conditions.
             match unsafe { Library::new(&file) } {
                 Ok(library) => return Ok(library),
-                Err(error) => last = Some(reason(&error)),
+                Err(error) => reasons.push(reason(&error)),
             }
         }
     }
+    let packages = fit(driver_release).map(|(_, package)| format!("`pip install {package}`"));
+    let packages: Vec<String> = packages.collect();
     Err(CudaError(format!(
-        "the fused operator on CUDA is compiled by NVRTC, and neither {} nor {} loads ({}); install it with `pip install \
-         nvidia-cuda-nvrtc` (CUDA 13) or `pip install nvidia-cuda-nvrtc-cu12`, or with the CUDA toolkit, or run without \
-         the operator library",
-        nvrtc(releases[0]),
-        nvrtc(releases[1]),
-        last.unwrap_or_default()
+        "the fused operator on CUDA is compiled by NVRTC, and none loads for a driver of CUDA {driver_release} ({}); install \
+         it with {}, or with the CUDA toolkit, or run without the operator library",
+        reasons.join("; "),
+        packages.join(" or ")
     )))
+}
+
+/// The releases that a driver takes the code of.
+fn fit(driver_release: u32) -> impl Iterator<Item = (u32, &'static str)> {
+    RELEASES.into_iter().filter(move |(release, _)| *release <= driver_release)
 }
 
 /// Directories that may have NVRTC, going by the files that the process has loaded: beside other libraries of CUDA, and
@@ -143,6 +149,13 @@ mod tests {
         assert!(error.contains("install the driver"), "{error}");
         // The loader's own words, once.
         assert_eq!(error.matches("that-is-not-there").count(), 2, "{error}");
+    }
+
+    #[test]
+    fn nvrtc_is_not_newer_than_the_driver() {
+        let fit = |driver| fit(driver).map(|(release, _)| release).collect::<Vec<_>>();
+        assert_eq!([11, 12, 13, 14].map(fit), [vec![], vec![12], vec![13, 12], vec![13, 12]]);
+        assert_eq!(RELEASES.map(|(release, _)| release).into_iter().min(), Some(OLDEST_RELEASE));
     }
 
     #[test]

@@ -78,11 +78,14 @@ static int here() { return current.empty() ? -1 : device_of(current.back()); }
 // The shim that stands for the provider numbers its streams so.
 static bool streams(void *stream, int device) { return (uintptr_t)stream == 0x5000u + device; }
 
+__attribute__((constructor)) static void start() {
+    if (const char *given = getenv("FAKE_CUDA_DEVICE"))
+        sscanf(given, "%d,%d,%d,%d", &made_of.release, &made_of.capability, &made_of.shared, &made_of.pools);
+}
+
 API int cuInit(unsigned flags) {
     std::lock_guard<std::recursive_mutex> guard(mutex);
     if (const int code = failure("cuInit")) return code;
-    if (const char *given = getenv("FAKE_CUDA_DEVICE"))
-        sscanf(given, "%d,%d,%d,%d", &made_of.release, &made_of.capability, &made_of.shared, &made_of.pools);
     initialised = true;
     return flags == 0 ? SUCCESS : wrong(INVALID_VALUE, "flags of cuInit");
 }
