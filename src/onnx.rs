@@ -12,6 +12,7 @@ mod names;
 mod opset;
 mod outline;
 mod read;
+pub mod retouch;
 pub mod slim;
 mod source;
 mod spell;

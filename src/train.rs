@@ -5,6 +5,7 @@
 //! graph with its manifest is all that a training loop needs to know.
 
 pub mod apply;
+pub mod chance;
 pub mod data;
 pub mod evaluate;
 pub mod fit;

@@ -133,8 +133,8 @@ impl Expected {
             return f64::INFINITY;
         }
         let want: Vec<f64> = want.iter().map(|value| value * self.scale).collect();
-        let sizes = self.evaluation.row_sizes(name).unwrap_or_default();
-        let floors: Vec<f64> = sizes.iter().map(|size| size * self.scale * allowed.cancelled).collect();
+        let mut floors = self.evaluation.row_floors(name, allowed.cancelled).unwrap_or_default();
+        floors.iter_mut().for_each(|floor| *floor *= self.scale);
         let got = got.to_f64_vec();
         compare(&got[..want.len().min(got.len())], &want, width, Some(&floors), DType::F32).row
     }

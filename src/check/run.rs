@@ -8,7 +8,7 @@ use super::data::{DataError, DataSet, read_directory};
 use super::placement;
 use super::report::{CaseReport, EngineReport, OutputReport, Report};
 use super::structure;
-use super::tolerance::tolerance;
+use super::tolerance::{Tolerance, tolerance};
 use crate::artifact::{self, Artifact, ArtifactError};
 use crate::loss::Loss;
 use crate::loss::reference::{ReferenceError, evaluate};
@@ -114,7 +114,7 @@ struct Expected {
     name: String,
     values: Vec<f64>,
     /// See [`compare`].
-    row_sizes: Option<Vec<f64>>,
+    row_floors: Option<Vec<f64>>,
 }
 
 /// Outputs that a case should have, and where they come from.
@@ -174,7 +174,7 @@ impl Runner<'_> {
             let stored = set.outputs.iter().map(|(name, tensor)| Expected {
                 name: name.clone(),
                 values: tensor.to_f64_vec(),
-                row_sizes: reference.iter().find(|e| e.name == *name).and_then(|e| e.row_sizes.clone()),
+                row_floors: reference.iter().find(|e| e.name == *name).and_then(|e| e.row_floors.clone()),
             });
             expected.push(("the stored outputs", stored.collect()));
         }
@@ -192,7 +192,7 @@ impl Runner<'_> {
             Some(Expected {
                 name: name.clone(),
                 values: evaluation.output(name)?.to_vec(),
-                row_sizes: evaluation.row_sizes(name).map(<[f64]>::to_vec),
+                row_floors: evaluation.row_floors(name, self.tolerance(DType::F32).cancelled),
             })
         });
         Ok(expected.collect())
@@ -217,13 +217,16 @@ impl Runner<'_> {
         Ok(expected.iter().map(report).collect())
     }
 
+    /// For an output of this type.
+    fn tolerance(&self, dtype: DType) -> Tolerance {
+        tolerance(&self.engine.info(), self.loss().interface().scalar_dtype(), dtype)
+    }
+
     fn output(&self, got: &Tensor, want: &Expected, rows: usize) -> OutputReport {
-        let scalar = self.loss().interface().scalar_dtype();
-        let allowed = tolerance(&self.engine.info(), scalar, got.dtype());
+        let allowed = self.tolerance(got.dtype());
         let width = want.values.len() / rows.max(1);
-        let floors: Option<Vec<f64>> =
-            want.row_sizes.as_ref().map(|sizes| sizes.iter().map(|size| size * allowed.cancelled).collect());
-        let deviation = compare(&got.to_f64_vec(), &want.values, width, floors.as_deref(), got.dtype());
+        let floors = want.row_floors.as_deref();
+        let deviation = compare(&got.to_f64_vec(), &want.values, width, floors, got.dtype());
         let gradient = want.name.ends_with("_grad");
         OutputReport {
             name: want.name.clone(),

@@ -17,7 +17,8 @@ pub struct Tolerance {
 
 /// float32 on ONNX Runtime. `[N, 1]` work is in float64, so what remains is float32 `[N, C]` and `[N, D]` work: the
 /// exponential, sum and division of the softmax and the sum of the feature norm, each a few roundings of 2^-24 = 6e-8,
-/// with sums that are added up in blocks. 1e-6 is 17 roundings; 5e-7 was measured at C = D = 10000, 9e-7 at C = 100000.
+/// with sums that are added up in blocks (of very many classes in float64). 1e-6 is 17 roundings; 5e-7 was measured at
+/// C = D = 10000.
 ///
 /// The scalars round at 2^-53 = 1e-16, about a hundred times over a row program: 1e-14 of what cancels, 1e-8 of 1e-6.
 pub const FLOAT32: Tolerance = Tolerance { whole: 1e-6, row: 2e-6, cancelled: 1e-8 };

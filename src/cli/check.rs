@@ -73,17 +73,18 @@ enum EngineChoice {
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let file = ModelFile::open(&args.model)?;
+    let json = args.json.as_deref().map(Target::from);
+    json.as_ref().map_or(Ok(()), |target| target.spare([args.model.as_str()]))?;
     let loss = grafted_loss(&file)?;
     let bytes = loss.as_deref().unwrap_or(file.bytes());
     let report = check_bytes(bytes, &args.model, &args.engine, args.data.as_deref())?;
-    let to_stdout = args.json.as_deref() == Some("-");
-    if !to_stdout {
+    if json != Some(Target::Stdout) {
         say(&report);
     }
-    if let Some(target) = &args.json {
+    if let Some(target) = &json {
         let mut json = serde_json::to_string_pretty(&report).map_err(Failure::usage)?;
         json.push('\n');
-        Target::from(target.as_str()).write(json.as_bytes())?;
+        target.write(json.as_bytes())?;
     }
     Ok(if report.passed() { Exit::Good } else { Exit::CheckFailed })
 }

@@ -50,6 +50,7 @@ Examples:
   ibgraph emit my_loss.yaml --classes 100 -o - | python train.py";
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
+    args.output.spare(args.loss.files())?;
     let versions = Versions::new(args.opset, args.ir_version).map_err(Failure::usage)?;
     let mut loss = args.loss.loss(args.dtype.into(), None)?;
     if matches!(args.lowering, Lowering::Trainable | Lowering::ExplicitBackward) {

@@ -31,6 +31,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let host = file.host()?;
     let external = file.external_data(&host)?;
     file.guard(&args.output, &external)?;
+    args.output.spare([args.state.as_str()])?;
     let state = State::from_npz(read_npz(&args.state)?)
         .map_err(|error| Failure::usage(format!("{}: {error}", args.state)))?;
     let has = |name: &str| host.graph().initializer.iter().any(|t| t.name.as_deref() == Some(name));

@@ -106,6 +106,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let host = file.host()?;
     let external = file.external_data(&host)?;
     file.guard(&args.output, &external)?;
+    args.output.spare(args.loss.files())?;
     let written_out = file.written_out(&host)?;
     let host = written_out.as_deref().map_or(Ok(host), |bytes| file.host_of(bytes))?;
     let wishes = Wishes { logits: args.logits.as_deref(), features: args.features.as_deref() };

@@ -82,6 +82,14 @@ impl From<FloatType> for DType {
 }
 
 impl LossArgs {
+    /// The files that it may be read from.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.loss), self.class_counts.as_ref(), self.class_weights.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+
     /// The outputs that were asked for; none for the default.
     pub fn outputs(&self) -> &[String] {
         &self.outputs

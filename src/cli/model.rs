@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use super::output::Target;
+use super::output::{Target, same_file};
 use crate::onnx::external::{self, Reference};
 use crate::onnx::{Host, Source, inline};
 
@@ -84,14 +84,4 @@ impl ModelFile {
             )))
         })
     }
-}
-
-/// Whether two paths lead to one file; false where either leads nowhere.
-fn same_file(a: &Path, b: &Path) -> bool {
-    #[cfg(unix)]
-    if let (Ok(a), Ok(b)) = (a.metadata(), b.metadata()) {
-        use std::os::unix::fs::MetadataExt;
-        return (a.dev(), a.ino()) == (b.dev(), b.ino());
-    }
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

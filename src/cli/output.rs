@@ -44,6 +44,20 @@ impl Target {
         }
     }
 
+    /// Refuses to write over one of `files`, which the command reads; `-` is none.
+    pub fn spare<'a>(&self, files: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
+        let Target::File(path) = self else { return Ok(()) };
+        let hit =
+            files.into_iter().find(|file| *file != "-" && path.is_file() && same_file(path, Path::new(file)));
+        match hit {
+            Some(file) => Err(Failure::usage(format!(
+                "{} would be written over {file}, which this command reads; name another file",
+                path.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Whether [`Self::write`] can make its file, as far as that shows before. Changes nothing.
     pub fn check(&self) -> Result<(), Failure> {
         let Target::File(path) = self else { return Ok(()) };
@@ -73,6 +87,16 @@ impl Target {
 
 /// Something that writes a file's bytes.
 pub type Writes<'a> = dyn Fn(&mut dyn Write) -> io::Result<()> + 'a;
+
+/// Whether two paths lead to one file; false where either leads nowhere.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    if let (Ok(a), Ok(b)) = (a.metadata(), b.metadata()) {
+        use std::os::unix::fs::MetadataExt;
+        return (a.dev(), a.ino()) == (b.dev(), b.ino());
+    }
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
 
 fn failure(path: &Path, error: &io::Error) -> Failure {
     let directory = path.parent().filter(|d| !d.as_os_str().is_empty());

@@ -76,7 +76,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         Format::Csv => report::csv(results),
         Format::GithubAction => report::action(results),
     };
-    Target::from(args.output.as_str()).write(text.as_bytes())?;
+    let target = Target::from(args.output.as_str());
+    target.spare(args.results.iter().map(String::as_str))?;
+    target.write(text.as_bytes())?;
     Ok(Exit::Good)
 }
 

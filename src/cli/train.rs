@@ -12,9 +12,10 @@ use super::{Exit, Failure};
 use crate::onnx::Host;
 use crate::runtime::Session;
 use crate::train::Manifest;
+use crate::train::chance::seeded;
 use crate::train::data::Dataset;
 use crate::train::evaluate::Accuracy;
-use crate::train::fit::{Fit, FitError, Settings};
+use crate::train::fit::{Fit, FitError, Settings, batches_done};
 use crate::train::state::State;
 
 mod curve;
@@ -81,22 +82,37 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let state = start(&args, &file, &host, &manifest)?;
     let validation = args.validate.open(&file, &host, &manifest, &args.engine)?;
     let engine = args.engine.open_for_training(host.model(), Some(file.directory()))?;
-    let mut session = engine.load(host.bytes())?;
+    let seeded = seeded(&host, settings.seed, batches_done(&state)?);
+    let mut session = engine.load(seeded.as_deref().unwrap_or(host.bytes()))?;
     let stop = super::interrupt::flag()?;
     let looped = Loop { args: &args, settings: &settings, data: &data, validation: &validation, stop };
     looped.run(session.as_mut(), &manifest, state, &args.engine)
 }
 
-/// Hours of training are not to end at a name that cannot be written.
+/// Hours of training are not to end at a name that cannot be written, or over the data.
 fn writable(args: &Args) -> Result<(), Failure> {
-    args.output.check()?;
-    let others = args.curve.iter().chain(&args.json);
-    others.map(|path| Target::from(path.as_str())).try_for_each(|target| target.check())
+    let others = args.curve.iter().chain(&args.json).map(|path| Target::from(path.as_str()));
+    let targets: Vec<Target> = std::iter::once(args.output.clone()).chain(others).collect();
+    let read = || [args.step.as_str(), args.data.as_str()].into_iter().chain(args.validate.files());
+    for (index, target) in targets.iter().enumerate() {
+        target.check()?;
+        target.spare(read())?;
+        if targets[..index].contains(target)
+            && matches!(target, Target::File(path) if !path.exists() || path.is_file())
+        {
+            return Err(Failure::usage(format!(
+                "{} is to be written twice; name another file",
+                target.name()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn dataset(path: &str, manifest: &Manifest) -> Result<Dataset, Failure> {
     let arrays = read_npz(path)?.arrays;
-    Dataset::new(&arrays, manifest).map_err(|error| Failure::usage(format!("{path}: {error}")))
+    let data = Dataset::new(&arrays, manifest).and_then(|data| data.check_labels().map(|()| data));
+    data.map_err(|error| Failure::usage(format!("{path}: {error}")))
 }
 
 /// The state to start from.
@@ -115,6 +131,11 @@ fn start(args: &Args, file: &ModelFile, host: &Host<'_>, manifest: &Manifest) ->
     if args.from.is_some() {
         let mut fresh = State::initial(manifest, host, Some(&file.directory()), false)
             .map_err(|error| file.failure(error))?;
+        if !fresh.values.keys().any(|name| state.values.contains_key(name)) {
+            return Err(Failure::usage(format!(
+                "{path} has no array that the step carries, such as a parameter"
+            )));
+        }
         let known =
             fresh.values.iter_mut().filter_map(|(name, value)| Some((value, state.values.get(name)?)));
         known.for_each(|(value, given)| value.clone_from(given));

@@ -45,7 +45,10 @@ pub struct Evaluation {
     pub features_grad: Vec<f64>,
     /// `[N]`, norms that the rows of `logits_grad` would have if no two terms of ∂L/∂u cancelled
     pub logits_grad_size: Vec<f64>,
-    /// `[N]`, the same for `features_grad` and ∂L/∂h
+    /// `[N]`, norms that they would have if the terms of each class were added up by size, r · slope and those of the mean of
+    /// -log p; 0 where there is one term
+    pub logits_grad_terms: Vec<f64>,
+    /// `[N]`, as `logits_grad_size` for `features_grad` and ∂L/∂h
     pub features_grad_size: Vec<f64>,
     /// `[N]`
     pub row_loss: Vec<f64>,
@@ -65,11 +68,17 @@ impl Evaluation {
         })
     }
 
-    /// Norms `[N]` that the rows of a gradient would have without cancellation; `None` for what is no gradient.
-    pub fn row_sizes(&self, name: &str) -> Option<&[f64]> {
+    /// What the norms `[N]` of the rows of a gradient are at least for a comparison; `None` for what is no gradient.
+    /// `cancelled` is the share of what they would be if no two terms of a derivative cancelled. Terms of a class, which are
+    /// rounded in the matrix type, count whole.
+    pub fn row_floors(&self, name: &str, cancelled: f64) -> Option<Vec<f64>> {
+        let scaled = |sizes: &[f64]| sizes.iter().map(|size| size * cancelled).collect();
         match name {
-            "logits_grad" => Some(&self.logits_grad_size),
-            "features_grad" => Some(&self.features_grad_size),
+            "logits_grad" => {
+                let floors: Vec<f64> = scaled(&self.logits_grad_size);
+                Some(floors.iter().zip(&self.logits_grad_terms).map(|(a, b)| a.max(*b)).collect())
+            }
+            "features_grad" => Some(scaled(&self.features_grad_size)),
             _ => None,
         }
     }

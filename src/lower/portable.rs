@@ -141,12 +141,12 @@ impl Rows<'_> {
             let others = column(b, |r| r.smoothing.map(|s| s.others));
             let at_label = column(b, |r| r.smoothing.map(|s| s.label));
             let shift = column(b, |r| r.smoothing.map(|s| s.shift));
-            let scaled = b.binary(BinaryOp::Mul, self.margin.others, others);
+            let scaled = self.margin.spread(b, others);
             (b.binary(BinaryOp::Add, scaled, shift), at_label)
         } else {
             let slope = column(b, |r| r.by_margin);
             let at_label = b.unary(UnaryOp::Neg, slope);
-            (b.binary(BinaryOp::Mul, self.margin.others, slope), at_label)
+            (self.margin.spread(b, slope), at_label)
         };
         let mut grad =
             b.node(Op::ScatterElements { axis: 1, add: false }, &[scaled, self.labels.class, at_label]);

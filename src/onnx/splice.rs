@@ -40,6 +40,8 @@ pub struct Delta {
     pub metadata: Vec<(String, String)>,
     /// Initializers of the model, by name, whose encoding is replaced.
     pub replaced: Vec<TensorProto>,
+    /// The IR version from here on: of a field that comes twice, protobuf takes the last.
+    pub ir_version: Option<i64>,
 }
 
 /// An addition that does not fit the model.
@@ -168,7 +170,9 @@ fn model_tail(delta: &Delta) -> Vec<u8> {
         .iter()
         .map(|(key, value)| StringStringEntryProto { key: Some(key.clone()), value: Some(value.clone()) })
         .collect();
-    [messages(8, &delta.opset_imports), messages(14, &metadata), messages(25, &delta.functions)].concat()
+    let version = ModelProto { ir_version: delta.ir_version, ..ModelProto::default() }.encode_to_vec();
+    [version, messages(8, &delta.opset_imports), messages(14, &metadata), messages(25, &delta.functions)]
+        .concat()
 }
 
 /// A repeated field of messages.

@@ -5,6 +5,7 @@
 //! it); so a model whose inputs or outputs have one of these types is refused, and a check against this engine needs
 //! float32's tolerance.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rten::{LoadErrorKind, Model, ModelOptions, NodeId, RunOptions, ThreadPool, ValueOrView};
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::tensor::{DType, Tensor};
 
+mod overridable;
 mod sign;
 mod signature;
 mod structure;
@@ -57,18 +59,27 @@ impl Engine for EmbeddedEngine {
         let signature = Signature::read(model).map_err(load_error)?;
         refuse_types("input", &signature.inputs)?;
         refuse_types("output", &signature.outputs)?;
-        let load = || {
-            ModelOptions::with_all_ops().load(sign::mended(model)).map_err(|error| match error.kind() {
-                LoadErrorKind::OperatorInvalid => unsupported(error.to_string()),
-                _ => load_error(error.to_string()),
-            })
-        };
+        let mut overridable = overridable::initializers(model);
+        overridable.retain(|name| signature.inputs.iter().any(|input| input.name == *name));
         Ok(Box::new(EmbeddedSession {
-            model: contain(load, load_error)?,
+            model: loaded(model)?,
+            source: if overridable.is_empty() { Vec::new() } else { model.to_vec() },
+            overridable,
+            overridden: BTreeSet::new(),
             signature,
             pool: self.pool.clone(),
         }))
     }
+}
+
+fn loaded(model: &[u8]) -> Result<Model, RuntimeError> {
+    let load = || {
+        ModelOptions::with_all_ops().load(sign::mended(model)).map_err(|error| match error.kind() {
+            LoadErrorKind::OperatorInvalid => unsupported(error.to_string()),
+            _ => load_error(error.to_string()),
+        })
+    };
+    contain(load, load_error)
 }
 
 /// Refuses float64 and the half types, which the engine would narrow or widen in silence, and types it lacks.
@@ -92,12 +103,30 @@ fn refuse_types(what: &str, values: &[signature::Value]) -> Result<(), RuntimeEr
 
 /// A model that `rten` has loaded.
 struct EmbeddedSession {
+    /// Without the initializers of `overridden`.
     model: Model,
+    /// The model's bytes, where it has initializers that can be overridden.
+    source: Vec<u8>,
+    /// Initializers that are inputs too.
+    overridable: BTreeSet<String>,
+    /// Those that the latest run gave.
+    overridden: BTreeSet<String>,
     signature: Signature,
     pool: Option<Arc<ThreadPool>>,
 }
 
 impl EmbeddedSession {
+    /// Loads the model anew where other initializers are overridden than before. In a loop they are the same in every run.
+    fn override_initializers(&mut self, given: &[(&str, &Tensor)]) -> Result<(), RuntimeError> {
+        let names = given.iter().map(|(name, _)| *name).filter(|name| self.overridable.contains(*name));
+        let wanted: BTreeSet<String> = names.map(str::to_owned).collect();
+        if wanted != self.overridden {
+            self.model = loaded(&overridable::without(&self.source, &wanted))?;
+            self.overridden = wanted;
+        }
+        Ok(())
+    }
+
     fn bind_contained(&self, sets: &[InputSet], outputs: &[&str]) -> Result<EmbeddedRun<'_>, RuntimeError> {
         let mut bound = EmbeddedRun {
             session: self,
@@ -141,6 +170,7 @@ impl EmbeddedSession {
 
 impl Session for EmbeddedSession {
     fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>, RuntimeError> {
+        self.override_initializers(inputs)?;
         contain(|| self.bind_contained(&[inputs], outputs)?.outputs(), run_error)
     }
 
@@ -149,6 +179,7 @@ impl Session for EmbeddedSession {
         sets: &[InputSet<'_>],
         outputs: &[&str],
     ) -> Result<Box<dyn BoundRun + 's>, RuntimeError> {
+        self.override_initializers(sets.first().copied().unwrap_or_default())?;
         contain(|| Ok(Box::new(self.bind_contained(sets, outputs)?) as Box<dyn BoundRun>), run_error)
     }
 

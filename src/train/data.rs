@@ -13,6 +13,10 @@ pub struct Dataset {
     /// Class indices.
     labels: Vec<i64>,
     labels_name: String,
+    /// Number of classes, where the graph tells.
+    classes: Option<usize>,
+    /// Rows with this label do not count.
+    ignored: Option<i64>,
 }
 
 /// Arrays that are no data of this graph.
@@ -25,7 +29,7 @@ impl Dataset {
     /// graph's type.
     ///
     /// # Errors
-    /// An array that is missing, of another shape, or with another number of rows; labels that are no class.
+    /// An array that is missing, of another shape, or with another number of rows.
     pub fn new(arrays: &IndexMap<String, Tensor>, manifest: &Manifest) -> Result<Self, DataError> {
         let mut inputs = Vec::new();
         let mut labels = None;
@@ -61,7 +65,7 @@ impl Dataset {
                 )));
             }
         }
-        Ok(Self { inputs, labels, labels_name })
+        Ok(Self { inputs, labels, labels_name, classes: manifest.classes(), ignored: manifest.ignored() })
     }
 
     /// Number of samples.
@@ -84,6 +88,37 @@ impl Dataset {
         &self.labels_name
     }
 
+    /// The label whose rows do not count.
+    pub fn ignored(&self) -> Option<i64> {
+        self.ignored
+    }
+
+    /// Checks that every label that counts is a class: engines take -1 for the last class, in silence.
+    ///
+    /// # Errors
+    /// The first label that is none.
+    pub fn check_labels(&self) -> Result<(), DataError> {
+        self.classes.map_or(Ok(()), |classes| self.counts(classes, self.ignored).map(drop))
+    }
+
+    /// The class of a row; `None` where its label is negative, or does not count.
+    pub fn class(&self, row: usize) -> Option<usize> {
+        let label = *self.labels.get(row)?;
+        usize::try_from(label).ok().filter(|_| self.ignored != Some(label))
+    }
+
+    /// Checks that no row is of a class beyond those that there are.
+    ///
+    /// # Errors
+    /// The first that is.
+    pub fn check_classes(&self) -> Result<(), DataError> {
+        let Some(classes) = self.classes else { return Ok(()) };
+        match (0..self.len()).find(|row| self.class(*row).is_some_and(|class| class >= classes)) {
+            Some(row) => Err(no_class(row, self.labels[row], classes)),
+            None => Ok(()),
+        }
+    }
+
     /// Samples of each class.
     ///
     /// # Errors
@@ -92,9 +127,7 @@ impl Dataset {
         let mut counts = vec![0; classes];
         for (row, label) in self.labels.iter().enumerate().filter(|(_, label)| Some(**label) != ignored) {
             let slot = usize::try_from(*label).ok().and_then(|label| counts.get_mut(label));
-            *slot.ok_or_else(|| {
-                DataError(format!("row {row} has label {label}, but there are {classes} classes"))
-            })? += 1;
+            *slot.ok_or_else(|| no_class(row, *label, classes))? += 1;
         }
         Ok(counts)
     }
@@ -113,6 +146,13 @@ impl Dataset {
         fastrand::Rng::with_seed(mixed).shuffle(&mut order);
         order
     }
+}
+
+fn no_class(row: usize, label: i64, classes: usize) -> DataError {
+    DataError(format!(
+        "row {row} has label {label}, but there are {classes} classes, counted from 0; rows that are not to count need a \
+         step made with --ignore-index {label}"
+    ))
 }
 
 /// Whether an array has the shape of an input, but for what is known only at run time.

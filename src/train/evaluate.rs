@@ -46,10 +46,9 @@ impl Accuracy {
         shares.iter().sum::<f64>() / shares.len() as f64
     }
 
-    fn count(&mut self, label: i64, logits: &[f64]) {
-        let Ok(label) = usize::try_from(label) else { return };
-        let most = self.classes.len().max(label + 1).max(logits.len());
-        self.classes.resize(most, Recognised::default());
+    /// Counts a sample whose label is one of the logits.
+    fn count(&mut self, label: usize, logits: &[f64]) {
+        self.classes.resize(self.classes.len().max(logits.len()), Recognised::default());
         self.classes[label].samples += 1;
         // A tie or a NaN is no recognition.
         let own = logits.get(label).copied().unwrap_or(f64::NAN);
@@ -59,11 +58,12 @@ impl Accuracy {
 }
 
 /// Runs a model on all of `data`, `batch` samples at a time, and compares the largest of its output `logits` `[N, C]` with
-/// the labels. Samples with a negative label are left out. `more` are further inputs, the same for every batch; the
-/// labels are given to a model that `takes_labels`. A last batch that is not full is filled up with earlier samples.
+/// the labels. Samples that [`Dataset::class`] knows no class of are left out. `more` are further
+/// inputs, the same for every batch; the labels are given to a model that `takes_labels`. A batch that is not full is filled
+/// up with other samples.
 ///
 /// # Errors
-/// Those of [`Session::run`], and an output that is not `[N, C]`.
+/// Those of [`Session::run`], an output that is not `[N, C]`, and a label beyond its classes.
 pub fn accuracy(
     session: &mut dyn Session,
     data: &Dataset,
@@ -73,30 +73,46 @@ pub fn accuracy(
     takes_labels: bool,
 ) -> Result<Accuracy, RuntimeError> {
     let mut accuracy = Accuracy::default();
-    let batch = batch.min(data.len()).max(1);
+    let batch = batch.max(1);
     for start in (0..data.len()).step_by(batch) {
         let rows: Vec<usize> = (start..start + batch).map(|row| row % data.len()).collect();
-        let inputs = data.batch(&rows);
-        let wanted = inputs.iter().filter(|(name, _)| takes_labels || *name != data.labels_name());
-        let mut views: Vec<(&str, &Tensor)> = wanted.map(|(name, tensor)| (*name, tensor)).collect();
+        let mut inputs = data.batch(&rows);
+        inputs.retain(|(name, _)| takes_labels || *name != data.labels_name());
+        for (_, labels) in inputs.iter_mut().filter(|(name, _)| *name == data.labels_name()) {
+            // The logits do not depend on them, and an engine may refuse those that are no class.
+            *labels = Tensor::zeros(labels.dtype(), labels.shape().to_vec())
+                .map_err(|e| unusable(e.to_string()))?;
+        }
+        let mut views: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
         views.extend(more.iter().map(|(name, tensor)| (name.as_str(), tensor)));
         let output = session.run(&views, &[logits])?.swap_remove(0);
         let classes = match output.shape() {
             [rows, classes] if *rows == batch && *classes > 0 => *classes,
             shape => {
-                return Err(RuntimeError::Run {
-                    engine: "ibgraph",
-                    message: format!(
-                        "`{logits}` has shape {shape:?} for {batch} samples; [N, C] was expected"
-                    ),
-                });
+                return Err(unusable(format!(
+                    "`{logits}` has shape {shape:?} for {batch} samples; [N, C] was expected"
+                )));
             }
         };
         let values = output.to_f64_vec();
-        let fresh = rows.iter().zip(values.chunks(classes)).take(data.len() - start);
-        fresh.for_each(|(row, logits)| accuracy.count(data.labels()[*row], logits));
+        let (name, fresh) = (logits, rows.iter().zip(values.chunks(classes)).take(data.len() - start));
+        for (row, logits) in fresh {
+            match data.class(*row) {
+                Some(class) if class >= classes => {
+                    return Err(unusable(format!(
+                        "row {row} has label {class}, but `{name}` has {classes} classes"
+                    )));
+                }
+                Some(class) => accuracy.count(class, logits),
+                None => {}
+            }
+        }
     }
     Ok(accuracy)
+}
+
+fn unusable(message: String) -> RuntimeError {
+    RuntimeError::Run { engine: "ibgraph", message }
 }
 
 #[cfg(test)]

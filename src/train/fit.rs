@@ -1,8 +1,8 @@
 //! The training loop: mini-batches through a training step, with what it carries on the device.
 //!
 //! A run is determined by its settings, its data and where it stands; so one that was interrupted, or is resumed from a
-//! [`State`], goes on as if nothing had happened, bit for bit (with the same program, engine and number of threads, and
-//! as long as the graph itself draws no random numbers).
+//! [`State`], goes on as if nothing had happened, bit for bit (with the same program, engine and number of threads; what
+//! the graph itself draws, [`super::chance`] decides).
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -251,6 +251,16 @@ impl<'a> Fit<'a> {
             self.order = self.data.order(self.settings.seed, self.position.epoch);
         }
     }
+}
+
+/// Batches that the run of a state has done; 0 for a state without a run.
+///
+/// # Errors
+/// A damaged description of the run.
+pub fn batches_done(state: &State) -> Result<u64, FitError> {
+    let Some(run) = &state.run else { return Ok(0) };
+    let run: Run = serde_json::from_value(run.clone()).map_err(StateError::Json)?;
+    Ok(run.position.runs)
 }
 
 /// Number of classes, by the shape of the class weights.

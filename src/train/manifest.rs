@@ -217,6 +217,16 @@ impl Manifest {
         self.inputs.iter().find(|input| input.role == role)
     }
 
+    /// Number of classes of the loss, where there is one.
+    pub fn classes(&self) -> Option<usize> {
+        usize::try_from(self.loss.as_ref()?.pointer("/interface/classes")?.as_u64()?).ok()
+    }
+
+    /// The label whose rows do not count, where the loss has one.
+    pub fn ignored(&self) -> Option<i64> {
+        self.loss.as_ref()?.pointer("/interface/ignore_index")?.as_i64()
+    }
+
     /// The output with a role, if the graph has it.
     pub fn output(&self, role: OutputRole) -> Option<&Output> {
         self.outputs.iter().find(|output| output.role == role)

@@ -51,10 +51,9 @@ extern "C" void run(Args a, int backwards) {
 
 def on_host(text: str, directory) -> ctypes.CDLL:
     """The kernels as a library, with a shim for CUDA."""
-    shim = pathlib.Path(__file__).with_name("cuda_shim.h").read_text()
-    (directory / "rows.cpp").write_text(shim + text + RUN)
+    (directory / "rows.cpp").write_text('#include "cuda_shim.h"\n' + text + RUN)
     library = directory / "rows.so"
-    flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
+    flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-shared", "-fPIC", f"-I{pathlib.Path(__file__).parent}"]
     subprocess.run(["c++", *flags, "-o", library, directory / "rows.cpp"], check=True, timeout=120)
     loaded = ctypes.CDLL(str(library))
     loaded.run.argtypes = [Args, ctypes.c_int]

@@ -359,3 +359,29 @@ def test_what_is_asked_for_and_not_there_is_3(emit, run_ibgraph, ort_library, ar
     done = run_ibgraph("check", emit("--classes", C), *arguments)
     assert done.returncode == 3
     assert done.stderr.startswith(b"error: ") and not done.stdout
+
+
+# Sums of many and of small terms
+
+
+@pytest.mark.parametrize("classes", [20_000, 300_000])
+def test_shares_of_very_many_classes_are_added_up_to_all_digits(emit, classes):
+    random = np.random.default_rng(1)
+    logits = (3 * random.standard_normal((2, classes))).astype(np.float32)
+    labels = random.integers(0, classes, 2)
+    got = run(emit("cross-entropy", "--classes", classes), logits=logits, labels=labels)
+    share = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    share /= share.sum(1, keepdims=True)
+    nll = -np.log(share[np.arange(2), labels])
+    share[np.arange(2), labels] -= 1
+    assert abs(got["loss"] / nll.mean() - 1) <= WHOLE
+    off = np.linalg.norm(got["logits_grad"] - share / 2, axis=1) / np.linalg.norm(share / 2, axis=1)
+    assert off.max() <= ROW
+
+
+@pytest.mark.parametrize("smoothing, classes", [(0.1, 2), (1, 2), (1, 3), (1, 100)])
+@pytest.mark.parametrize("dtype", ["f32", "f64", "bf16"])
+def test_smoothed_gradients_that_cancel_pass_the_check(run_ibgraph, tmp_path, smoothing, classes, dtype):
+    options = ("--set", f"label_smoothing={smoothing}", "--classes", classes, "--dtype", dtype)
+    done = run_ibgraph("emit", "cross-entropy", *options, "--check", "-o", tmp_path / "loss.onnx")
+    assert done.returncode == 0, done.stdout.decode()

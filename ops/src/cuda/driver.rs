@@ -35,8 +35,9 @@ struct PoolProperties {
 
 /// The driver's functions.
 pub struct Driver {
+    /// The release of CUDA that it is for, such as 12.
+    pub release: u32,
     error_name: unsafe extern "C" fn(Status, *mut *const c_char) -> Status,
-    version: unsafe extern "C" fn(*mut c_int) -> Status,
     device_get: unsafe extern "C" fn(*mut c_int, c_int) -> Status,
     device_attribute: unsafe extern "C" fn(*mut c_int, c_int, c_int) -> Status,
     retain: unsafe extern "C" fn(*mut Handle, c_int) -> Status,
@@ -72,14 +73,21 @@ impl Driver {
     /// Takes the functions from the library, and initialises the driver.
     ///
     /// # Errors
-    /// It lacks one, or finds no device.
-    pub fn new(library: Library) -> Result<Self, CudaError> {
+    /// It is for a release of CUDA before `oldest`, lacks a function, or finds no device.
+    pub fn new(library: Library, oldest: u32) -> Result<Self, CudaError> {
         // SAFETY: the types are those of the driver's interface, under the names of these versions of its functions.
         unsafe {
+            let release = release(&library)?;
+            if release < oldest {
+                return Err(CudaError(format!(
+                    "NVIDIA's driver is for CUDA {release}, and the fused operator needs one for CUDA {oldest} or newer; update \
+                     the driver, or run without the operator library"
+                )));
+            }
             let initialise: unsafe extern "C" fn(c_uint) -> Status = symbol(&library, "cuInit")?;
             let driver = Self {
+                release,
                 error_name: symbol(&library, "cuGetErrorName")?,
-                version: symbol(&library, "cuDriverGetVersion")?,
                 device_get: symbol(&library, "cuDeviceGet")?,
                 device_attribute: symbol(&library, "cuDeviceGetAttribute")?,
                 retain: symbol(&library, "cuDevicePrimaryCtxRetain")?,
@@ -100,17 +108,6 @@ impl Driver {
         }
     }
 
-    /// The release of CUDA that the driver is for, such as 12.
-    ///
-    /// # Errors
-    /// What the driver says.
-    pub fn release(&self) -> Result<u32, CudaError> {
-        let mut version = 0;
-        // SAFETY: a place to write.
-        self.check(unsafe { (self.version)(&mut version) }, "cuDriverGetVersion")?;
-        Ok(u32::try_from(version / 1000).unwrap_or(0))
-    }
-
     fn check(&self, status: Status, what: &str) -> Result<(), CudaError> {
         if status == 0 {
             return Ok(());
@@ -122,6 +119,21 @@ impl Driver {
             if known { CStr::from_ptr(name).to_string_lossy().into_owned() } else { status.to_string() }
         };
         Err(CudaError(format!("the driver of CUDA failed ({what}): {name}")))
+    }
+}
+
+/// # Safety
+/// The library is the driver's.
+unsafe fn release(library: &Library) -> Result<u32, CudaError> {
+    let mut version = 0;
+    // SAFETY: the caller's promise, and a place to write; no other function need be called before it.
+    let status = unsafe {
+        let get: unsafe extern "C" fn(*mut c_int) -> Status = symbol(library, "cuDriverGetVersion")?;
+        get(&mut version)
+    };
+    match u32::try_from(version / 1000) {
+        Ok(release) if status == 0 => Ok(release),
+        _ => Err(CudaError(format!("the driver of CUDA failed (cuDriverGetVersion): {status}"))),
     }
 }
 

@@ -17,6 +17,8 @@ const REDUCING: u32 = 1024;
 const OWN_SHARED: usize = 4096;
 /// Most bytes of a kernel's arguments, on every device.
 const MOST_ARGUMENTS: usize = 4096;
+/// Most elements of a row: what its lanes count in 32 bits goes past its end by less than a block's threads.
+const MOST_OF_ROW: usize = i32::MAX as usize - 1024;
 const VECTOR: usize = 16;
 
 /// What was found of CUDA; once a process, so that an error is the same for every session.
@@ -29,9 +31,10 @@ static FOUND: OnceLock<Result<Found, CudaError>> = OnceLock::new();
 
 fn found() -> Result<&'static Found, CudaError> {
     let find = || {
-        let driver = Driver::new(libraries::open_driver(libraries::DRIVER)?)?;
+        let driver = Driver::new(libraries::open_driver(libraries::DRIVER)?, libraries::OLDEST_RELEASE)?;
         let places = libraries::places_of(&libraries::loaded_files());
-        let nvrtc = Nvrtc::new(libraries::open_nvrtc(driver.release()?, &places)?)?;
+        let nvrtc = Nvrtc::new(libraries::open_nvrtc(driver.release, &places)?)?;
+        libraries::stay();
         Ok(Found { driver, nvrtc })
     };
     FOUND.get_or_init(find).as_ref().map_err(Clone::clone)
@@ -101,6 +104,9 @@ impl Kernels {
                 "the loss has too many parameters and row entries for a kernel of CUDA".into(),
             ));
         }
+        if loss.classes > MOST_OF_ROW {
+            return Err(CudaError(format!("{} classes are more than a kernel of CUDA counts", loss.classes)));
+        }
         let plan = Plan::new(loss.classes, types.element);
         let nvrtc = &found()?.nvrtc;
         let target = Target::choose(device.capability, &nvrtc.architectures()?)?;
@@ -124,14 +130,9 @@ impl Kernels {
     /// The stream is the device's, and the places have the types and sizes that the kernels were made for, until the
     /// stream has run them.
     pub unsafe fn run(&self, run: &Launch, place: impl Fn(Slot) -> DevicePointer) -> Result<(), CudaError> {
-        let blocks = run.rows.div_ceil(self.plan.rows() as usize);
-        let fits = i32::try_from(blocks).is_ok() && i32::try_from(run.width).is_ok();
-        if !fits {
-            let (rows, width) = (run.rows, run.width);
-            return Err(CudaError(format!("{rows} rows of {width} features are more than one launch has")));
-        }
+        let blocks = blocks(&self.plan, run.rows, run.width)?;
         let device = self.device.enter()?;
-        let shares = if self.has_total { blocks } else { 0 };
+        let shares = if self.has_total { blocks as usize } else { 0 };
         let works = self.needs_batch || self.has_total;
         // SAFETY: the caller's promise.
         let take = || unsafe { device.allocate((2 + shares) * size_of::<f64>(), run.stream) };
@@ -140,13 +141,13 @@ impl Kernels {
             Slot::Work => work.as_ref().map_or(0, |work| work.place),
             Slot::Rows => run.rows as u64,
             Slot::Width => run.width as u64,
-            Slot::Blocks => blocks as u64,
+            Slot::Blocks => u64::from(blocks),
             Slot::Cached => self.cached as u64,
             other => place(*other),
         };
         let arguments: Vec<u64> = self.slots.iter().map(word).collect();
         // SAFETY: the caller's promise; `arguments` is what the source was written for.
-        unsafe { self.start(&device, &arguments, blocks as u32, run.stream) }
+        unsafe { self.start(&device, &arguments, blocks, run.stream) }
     }
 
     unsafe fn start(
@@ -171,6 +172,15 @@ impl Kernels {
     }
 }
 
+/// Blocks of the kernel `rows`, of which a launch has at most 2^31 - 1.
+fn blocks(plan: &Plan, rows: usize, width: usize) -> Result<u32, CudaError> {
+    let blocks = rows.div_ceil(plan.rows() as usize);
+    match i32::try_from(blocks) {
+        Ok(_) if width <= MOST_OF_ROW => Ok(blocks as u32),
+        _ => Err(CudaError(format!("{rows} rows of {width} features are more than one launch has"))),
+    }
+}
+
 /// Loads code into a device, once a process. It stays loaded: a graph of CUDA may run it after its session has ended.
 fn load(device: &'static Device, key: Key, code: &[u8], shared: usize) -> Result<Functions, CudaError> {
     static LOADED: Mutex<Option<HashMap<(usize, Key), Functions>>> = Mutex::new(None);
@@ -184,4 +194,35 @@ fn load(device: &'static Device, key: Key, code: &[u8], shared: usize) -> Result
     let functions = Functions { batch, rows, total };
     loaded.insert(place, functions);
     Ok(functions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::Kind;
+
+    #[test]
+    fn a_launch_has_as_many_blocks_as_rows_need_and_no_more_than_a_device_runs() {
+        let (warp, block) = (Plan::new(1000, Kind::F32), Plan::new(100_000, Kind::F32));
+        assert_eq!([0, 1, 4, 5].map(|rows| blocks(&warp, rows, 0)), [0, 1, 1, 2].map(Ok));
+        let most = i32::MAX as usize;
+        assert_eq!(blocks(&warp, 4 * most, MOST_OF_ROW), Ok(i32::MAX as u32));
+        assert_eq!(blocks(&block, most, MOST_OF_ROW), Ok(i32::MAX as u32));
+        for (plan, rows, width) in
+            [(warp, 4 * most + 1, 0), (block, most + 1, 0), (block, 1, MOST_OF_ROW + 1)]
+        {
+            let error = blocks(&plan, rows, width).unwrap_err().to_string();
+            assert!(error.contains(&format!("{rows} rows of {width} features")), "{error}");
+        }
+    }
+
+    #[test]
+    fn lanes_count_in_32_bits_to_the_end_of_the_longest_row() {
+        for element in [Kind::F32, Kind::F64, Kind::F16, Kind::BF16] {
+            let plan = Plan::new(MOST_OF_ROW, element);
+            assert!(i32::try_from(MOST_OF_ROW + plan.lanes() as usize).is_ok());
+            // Vectors, of which the kernel for streamed rows asks for four at a time.
+            assert!(MOST_OF_ROW / (VECTOR / element.size()) + 4 * (plan.lanes() as usize) < MOST_OF_ROW);
+        }
+    }
 }

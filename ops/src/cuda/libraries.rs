@@ -9,8 +9,11 @@ use super::CudaError;
 /// The driver's library.
 pub const DRIVER: &str = if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so.1" };
 
-/// Releases of NVRTC that this library knows the interface of, newest first.
-const RELEASES: [u32; 2] = [13, 12];
+/// Releases of NVRTC that this library knows the interface of, newest first, and the packages that have them.
+const RELEASES: [(u32, &str); 2] = [(13, "nvidia-cuda-nvrtc"), (12, "nvidia-cuda-nvrtc-cu12")];
+
+/// The oldest of them. A driver for an older one does not take their code.
+pub const OLDEST_RELEASE: u32 = 12;
 
 /// NVRTC's file of a release.
 fn nvrtc(release: u32) -> String {
@@ -32,34 +35,37 @@ pub fn open_driver(name: &str) -> Result<Library, CudaError> {
     })
 }
 
-/// Opens NVRTC: of the driver's release if there is one, by the loader (which also finds one that the process has) or in
-/// `places`.
+/// Opens NVRTC, of the driver's release or the newest one before it, by the loader (which also finds one that the process has)
+/// or in `places`. The code of a newer one is too new for the driver.
 ///
 /// # Errors
 /// There is none.
 pub fn open_nvrtc(driver_release: u32, places: &[PathBuf]) -> Result<Library, CudaError> {
-    let mut releases = RELEASES;
-    // Code of a newer release may be too new for the driver; of an older one it is not.
-    releases.sort_by_key(|release| (*release > driver_release, driver_release.abs_diff(*release)));
-    let mut last = None;
-    for name in releases.map(nvrtc) {
+    let mut reasons = Vec::new();
+    for (release, _) in fit(driver_release) {
+        let name = nvrtc(release);
         let files = places.iter().map(|place| place.join(&name)).filter(|file| file.is_file());
         for file in [PathBuf::from(&name)].into_iter().chain(files) {
             // SAFETY: NVRTC's initialisers have no conditions.
             match unsafe { Library::new(&file) } {
                 Ok(library) => return Ok(library),
-                Err(error) => last = Some(reason(&error)),
+                Err(error) => reasons.push(reason(&error)),
             }
         }
     }
+    let packages = fit(driver_release).map(|(_, package)| format!("`pip install {package}`"));
+    let packages: Vec<String> = packages.collect();
     Err(CudaError(format!(
-        "the fused operator on CUDA is compiled by NVRTC, and neither {} nor {} loads ({}); install it with `pip install \
-         nvidia-cuda-nvrtc` (CUDA 13) or `pip install nvidia-cuda-nvrtc-cu12`, or with the CUDA toolkit, or run without \
-         the operator library",
-        nvrtc(releases[0]),
-        nvrtc(releases[1]),
-        last.unwrap_or_default()
+        "the fused operator on CUDA is compiled by NVRTC, and none loads for a driver of CUDA {driver_release} ({}); install \
+         it with {}, or with the CUDA toolkit, or run without the operator library",
+        reasons.join("; "),
+        packages.join(" or ")
     )))
+}
+
+/// The releases that a driver takes the code of.
+fn fit(driver_release: u32) -> impl Iterator<Item = (u32, &'static str)> {
+    RELEASES.into_iter().filter(move |(release, _)| *release <= driver_release)
 }
 
 /// Directories that may have NVRTC, going by the files that the process has loaded: beside other libraries of CUDA, and
@@ -92,11 +98,37 @@ fn is_site(place: &Path) -> bool {
 
 /// Files that the process has mapped; none where the system has no list of them.
 pub fn loaded_files() -> Vec<PathBuf> {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let mut files: Vec<PathBuf> =
-        maps.lines().filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..]))).collect();
+    let mut files: Vec<PathBuf> = maps().lines().filter_map(file_of_line).collect();
     files.dedup();
     files
+}
+
+/// Keeps this library in the process. ONNX Runtime closes it with the last session that uses it; what is known of devices
+/// would be lost with it, and the next session would make contexts, pools and modules again beside those that are there.
+pub fn stay() {
+    let own = file_at(stay as fn() as usize, &maps());
+    // SAFETY: a file that the process has loaded; nothing is initialised a second time.
+    if let Some(library) = own.and_then(|file| unsafe { Library::new(file) }.ok()) {
+        std::mem::forget(library);
+    }
+}
+
+fn maps() -> String {
+    std::fs::read_to_string("/proc/self/maps").unwrap_or_default()
+}
+
+fn file_of_line(line: &str) -> Option<PathBuf> {
+    line.find('/').map(|at| PathBuf::from(&line[at..]))
+}
+
+/// The file that is mapped at an address, of lines `from-to …  /path`.
+fn file_at(address: usize, maps: &str) -> Option<PathBuf> {
+    let holds = |line: &&str| {
+        let (from, to) = line.split(' ').next()?.split_once('-')?;
+        let [from, to] = [from, to].map(|end| usize::from_str_radix(end, 16).ok());
+        Some((from?..to?).contains(&address))
+    };
+    maps.lines().find(|line| holds(line) == Some(true)).and_then(file_of_line)
 }
 
 /// What the loader says, which its error keeps as a source.
@@ -117,6 +149,13 @@ mod tests {
         assert!(error.contains("install the driver"), "{error}");
         // The loader's own words, once.
         assert_eq!(error.matches("that-is-not-there").count(), 2, "{error}");
+    }
+
+    #[test]
+    fn nvrtc_is_not_newer_than_the_driver() {
+        let fit = |driver| fit(driver).map(|(release, _)| release).collect::<Vec<_>>();
+        assert_eq!([11, 12, 13, 14].map(fit), [vec![], vec![12], vec![13, 12], vec![13, 12]]);
+        assert_eq!(RELEASES.map(|(release, _)| release).into_iter().min(), Some(OLDEST_RELEASE));
     }
 
     #[test]
@@ -141,5 +180,14 @@ mod tests {
     fn the_files_of_this_process_are_found() {
         let own = std::env::current_exe().unwrap();
         assert!(loaded_files().contains(&own), "{own:?}");
+        assert_eq!(file_at(stay as fn() as usize, &maps()), Some(own));
+    }
+
+    #[test]
+    fn an_address_is_of_the_file_that_is_mapped_there() {
+        let maps = "7f10-7f20 r-xp 00000000 08:01 12 /a b/one.so\n7f20-7f30 rw-p 00000000 00:00 0\nno line\n";
+        assert_eq!(file_at(0x7f10, maps), Some(PathBuf::from("/a b/one.so")));
+        assert_eq!(file_at(0x7f20, maps), None);
+        assert_eq!(file_at(0x7f30, maps), None);
     }
 }

@@ -30,8 +30,8 @@ pub struct TrainingArgs {
     #[arg(long)]
     nesterov: bool,
     /// beta1 and beta2 of Adam and AdamW [default: 0.9,0.999]
-    #[arg(long, value_name = "BETA1,BETA2", value_delimiter = ',', num_args = 2)]
-    betas: Vec<f64>,
+    #[arg(long, value_name = "BETA1,BETA2", value_parser = pair)]
+    betas: Option<(f64, f64)>,
     /// epsilon of Adam and AdamW [default: 1e-8]
     #[arg(long, value_name = "EPSILON")]
     adam_epsilon: Option<f64>,
@@ -74,7 +74,7 @@ impl TrainingArgs {
             ("--optimizer", self.optimizer.is_some()),
             ("--momentum", self.momentum.is_some()),
             ("--nesterov", self.nesterov),
-            ("--betas", !self.betas.is_empty()),
+            ("--betas", self.betas.is_some()),
             ("--adam-epsilon", self.adam_epsilon.is_some()),
             ("--weight-decay", self.weight_decay.is_some()),
             ("--no-decay", !self.no_decay.is_empty()),
@@ -95,7 +95,7 @@ impl TrainingArgs {
     fn recipe(&self) -> Result<Recipe, Failure> {
         let name = self.optimizer.unwrap_or(OptimizerName::Adamw);
         let adam = matches!(name, OptimizerName::Adam | OptimizerName::Adamw);
-        if !adam && (!self.betas.is_empty() || self.adam_epsilon.is_some()) {
+        if !adam && (self.betas.is_some() || self.adam_epsilon.is_some()) {
             return Err(Failure::usage("--betas and --adam-epsilon go with --optimizer adam or adamw"));
         }
         if name != OptimizerName::Momentum && (self.momentum.is_some() || self.nesterov) {
@@ -122,16 +122,19 @@ impl TrainingArgs {
 
     fn betas(&self) -> Betas {
         let default = Betas::default();
-        Betas {
-            beta1: self.betas.first().copied().unwrap_or(default.beta1),
-            beta2: self.betas.get(1).copied().unwrap_or(default.beta2),
-            epsilon: self.adam_epsilon.unwrap_or(default.epsilon),
-        }
+        let (beta1, beta2) = self.betas.unwrap_or((default.beta1, default.beta2));
+        Betas { beta1, beta2, epsilon: self.adam_epsilon.unwrap_or(default.epsilon) }
     }
 
     fn selection(&self) -> Selection {
         Selection { train: self.train.clone(), freeze: self.freeze.clone(), no_decay: self.no_decay.clone() }
     }
+}
+
+/// Two numbers with a comma between them.
+fn pair(text: &str) -> Result<(f64, f64), String> {
+    let pair = text.split_once(',').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+    pair.ok_or_else(|| "expected two numbers with a comma between them, such as 0.9,0.999".to_owned())
 }
 
 /// A classifier that is opened, and where the loss goes.
@@ -157,7 +160,15 @@ pub fn run(args: &Args, opened: &Opened<'_>) -> Result<Exit, Failure> {
     let made = training(opened.host, opened.head, plan).map_err(|error| opened.file.failure(error))?;
     let beside = beside(&args.output);
     if let Some(beside) = &beside {
-        opened.file.guard(&Target::File(beside.clone()), opened.external)?;
+        let target = Target::File(beside.clone());
+        if target == args.output {
+            return Err(Failure::usage(format!(
+                "the manifest would be written over the graph in {}; give -o a name that ends in .onnx",
+                beside.display()
+            )));
+        }
+        opened.file.guard(&target, opened.external)?;
+        target.check()?;
         keep_others(beside)?;
     }
     let (manifest, size, copied) = if args.emit == Emit::Apply {
@@ -181,6 +192,8 @@ pub fn run(args: &Args, opened: &Opened<'_>) -> Result<Exit, Failure> {
 fn beside(output: &Target) -> Option<PathBuf> {
     match output {
         Target::Stdout => None,
+        // A device or a pipe has nothing beside it.
+        Target::File(path) if path.exists() && !path.is_file() => None,
         Target::File(path) => Some(path.with_extension("json")),
     }
 }

@@ -36,7 +36,7 @@ pub struct SettingArgs {
     /// Updates over which the learning rate rises to its full value
     #[arg(long, value_name = "UPDATES", default_value_t = 0)]
     warmup: u64,
-    /// Seed of the order of the samples
+    /// Seed of the order of the samples, and of what the classifier draws (Dropout)
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Epochs of plain cross entropy without class weights before the loss itself, for a step with --runtime-input enabled
@@ -115,7 +115,7 @@ impl SettingArgs {
                  chosen when it is made",
             ));
         };
-        let counts = data.counts(*classes, None).map_err(Failure::usage)?;
+        let counts = data.counts(*classes, data.ignored()).map_err(Failure::usage)?;
         let counts: Vec<f64> = counts.into_iter().map(|count| count as f64).collect();
         weights.resolve(Some(&counts), *classes).map_err(Failure::usage)
     }

@@ -10,6 +10,7 @@ use crate::onnx::Host;
 use crate::runtime::Session;
 use crate::tensor::Tensor;
 use crate::train::Manifest;
+use crate::train::chance::draws;
 use crate::train::data::Dataset;
 use crate::train::evaluate::{Accuracy, accuracy};
 use crate::train::manifest::{CarriedRole, InputRole, OutputRole};
@@ -44,6 +45,11 @@ enum Model {
 }
 
 impl ValidateArgs {
+    /// The files that it reads.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.validation.iter().chain(&self.classifier).map(String::as_str)
+    }
+
     pub fn open(
         &self,
         step: &ModelFile,
@@ -52,7 +58,9 @@ impl ValidateArgs {
         engine: &EngineArgs,
     ) -> Result<Option<Validation>, Failure> {
         let Some(path) = &self.validation else { return Ok(None) };
-        let data = Dataset::new(&read_npz(path)?.arrays, manifest)
+        let data = Dataset::new(&read_npz(path)?.arrays, manifest);
+        let data = data
+            .and_then(|data| data.check_classes().map(|()| data))
             .map_err(|error| Failure::usage(format!("{path}: {error}")))?;
         let logits = manifest
             .output(OutputRole::Logits)
@@ -107,14 +115,14 @@ fn classifier_output(file: &ModelFile, logits: &str) -> Result<String, Failure> 
     }
 }
 
-/// Statistics of a batch, and dropout, have no place in a measurement.
+/// Statistics of a batch, and random numbers, have no place in a measurement.
 fn refuse_training_mode(step: &ModelFile, host: &Host<'_>, manifest: &Manifest) -> Result<(), Failure> {
     let statistics = manifest.carried.iter().any(|carried| carried.role == CarriedRole::Statistic);
-    let dropout = host.graph().node.iter().any(|node| node.op_type.as_deref() == Some("Dropout"));
-    if !(statistics || dropout) {
+    let random = host.graph().node.iter().any(|node| draws(host, node));
+    if !(statistics || random) {
         return Ok(());
     }
-    let what = if statistics { "batch statistics" } else { "dropout" };
+    let what = if statistics { "batch statistics" } else { "random numbers, as of dropout" };
     Err(step.failure(format!(
         "the step computes with {what}, which is no way to measure; give the same classifier, exported for inference, \
          with --classifier"

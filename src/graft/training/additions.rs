@@ -8,7 +8,8 @@ use crate::graph::{Builder, Graph, Op, UnaryOp, ValueId};
 use crate::onnx::{Delta, Host, Imported, SpellError, port, spell};
 use crate::train::manifest::Carried;
 
-/// First IR version in which an initializer need not be an input too.
+/// First IR version in which an initializer need not be an input too, and from which ONNX Runtime lets a run give others in the
+/// place of those that are. A training graph has this one at least.
 const FREE_INITIALIZERS: i64 = 4;
 
 /// What is added: everything that the new outputs need and the file does not have.
@@ -69,6 +70,7 @@ impl Additions {
             initializers: spelled.initializers,
             inputs: overridable.chain(graph.inputs()[self.inputs..].iter().map(message)).collect(),
             outputs: self.outputs.iter().map(message).collect(),
+            ir_version: self.in_constants.then_some(FREE_INITIALIZERS),
             ..Delta::default()
         };
         for node in &mut delta.nodes {

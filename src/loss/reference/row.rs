@@ -27,6 +27,8 @@ pub(super) struct RowTerms {
     by_u: Vec<f64>,
     /// ∂(mean of -log p)/∂z of every class, `[C]`
     by_mean: Vec<f64>,
+    /// The same had p and 1/C been added, `[C]`
+    by_mean_size: Vec<f64>,
 }
 
 /// What the adjusted logits of a row say.
@@ -94,6 +96,7 @@ impl Row<'_> {
                 entries: names.into_iter().map(|n| (n.clone(), value)).collect(),
                 by_u: vec![value; self.logits.len()],
                 by_mean: vec![0.0; self.logits.len()],
+                by_mean_size: vec![0.0; self.logits.len()],
             };
         };
         let margin = Margin::new(&self.adjusted(loss, label), label);
@@ -109,6 +112,7 @@ impl Row<'_> {
             },
             entries: entries.collect(),
             by_u,
+            by_mean_size: by_mean.iter().map(|d| d + 2.0 * loss.scale() / by_mean.len() as f64).collect(),
             by_mean,
         }
     }
@@ -137,7 +141,12 @@ impl Row<'_> {
     pub fn push_gradients(&self, loss: &Loss, terms: &RowTerms, seed: f64, out: &mut Evaluation) {
         let counted = |slope: Slope| if self.ignored { Slope::ZERO } else { slope };
         let by_norm = counted(terms.loss.dh);
-        let parts = [(counted(terms.loss.du), &terms.by_u), (counted(terms.loss.dm), &terms.by_mean)];
+        let (du, dm) = (counted(terms.loss.du), counted(terms.loss.dm));
+        let parts = [
+            Part::new(du, &terms.by_u),
+            Part { sizes: &terms.by_mean_size, ..Part::new(dm, &terms.by_mean) },
+        ];
+        out.logits_grad_terms.push(parts_norm(&parts, seed));
         push_gradient(&parts, seed, &mut out.logits_grad, &mut out.logits_grad_size);
         let slopes: Vec<f64> = self
             .features
@@ -149,28 +158,65 @@ impl Row<'_> {
                 FeatureInput::Norm | FeatureInput::NormColumn => 1.0,
             })
             .collect();
-        push_gradient(&[(by_norm, &slopes)], seed, &mut out.features_grad, &mut out.features_grad_size);
+        push_gradient(
+            &[Part::new(by_norm, &slopes)],
+            seed,
+            &mut out.features_grad,
+            &mut out.features_grad_size,
+        );
     }
 }
 
-/// Appends seed · Σ slope · direction over the parts, and its norm had nothing cancelled. A slope of zero takes its
-/// part out, whatever the direction is.
-fn push_gradient(parts: &[(Slope, &Vec<f64>)], seed: f64, gradient: &mut Vec<f64>, sizes: &mut Vec<f64>) {
-    let width = parts.first().map_or(0, |(_, direction)| direction.len());
-    let used: Vec<_> = parts.iter().filter(|(slope, _)| slope.size != 0.0).collect();
+/// A term of a gradient: slope · direction.
+struct Part<'a> {
+    slope: Slope,
+    direction: &'a [f64],
+    /// The direction had nothing in it cancelled.
+    sizes: &'a [f64],
+}
+
+impl<'a> Part<'a> {
+    fn new(slope: Slope, direction: &'a [f64]) -> Self {
+        Self { slope, direction, sizes: direction }
+    }
+
+    /// A slope of zero takes its part out, whatever the direction is.
+    fn is_used(&self) -> bool {
+        self.slope.size != 0.0
+    }
+}
+
+/// Appends seed · Σ slope · direction over the parts, and its norm had nothing cancelled.
+fn push_gradient(parts: &[Part<'_>], seed: f64, gradient: &mut Vec<f64>, sizes: &mut Vec<f64>) {
+    let width = parts.first().map_or(0, |part| part.direction.len());
+    let used: Vec<_> = parts.iter().filter(|part| part.is_used()).collect();
     let mut squares = 0.0;
     for j in 0..width {
-        let part = |(slope, direction): &&(Slope, &Vec<f64>)| match direction[j] {
+        let term = |part: &&Part<'_>| match part.direction[j] {
             // A direction of zero takes the part out, also where the slope is infinite.
-            0.0 if slope.value.is_infinite() => 0.0,
-            d => slope.value * d,
+            0.0 if part.slope.value.is_infinite() => 0.0,
+            d => part.slope.value * d,
         };
         // The seed of a batch without rows that count is infinite, and must not meet what is left out.
-        let total: f64 = used.iter().map(part).sum();
+        let total: f64 = used.iter().map(term).sum();
         gradient.push(if used.is_empty() { 0.0 } else { seed * total });
-        squares += used.iter().map(|(slope, direction)| slope.size * direction[j].abs()).sum::<f64>().powi(2);
+        squares += used.iter().map(|part| part.slope.size * part.sizes[j].abs()).sum::<f64>().powi(2);
     }
     sizes.push(if used.is_empty() { 0.0 } else { seed.abs() * squares.sqrt() });
+}
+
+/// Norm of seed · Σ |slope · direction| where two parts meet in every class; 0 where there is one.
+fn parts_norm(parts: &[Part<'_>; 2], seed: f64) -> f64 {
+    // The part by the mean cancels within too.
+    if !parts[1].is_used() {
+        return 0.0;
+    }
+    let term = |part: &Part<'_>, j: usize| {
+        if part.is_used() { (part.slope.value * part.sizes[j]).abs() } else { 0.0 }
+    };
+    let squares = (0..parts[0].sizes.len()).map(|j| (term(&parts[0], j) + term(&parts[1], j)).powi(2));
+    let norm = seed.abs() * squares.sum::<f64>().sqrt();
+    if norm.is_finite() { norm } else { 0.0 }
 }
 
 /// What the names of a formula mean in one row.

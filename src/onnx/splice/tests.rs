@@ -31,6 +31,7 @@ fn delta() -> Delta {
         functions: vec![FunctionProto { name: Some("f".into()), ..FunctionProto::default() }],
         metadata: vec![("key".into(), "value".into())],
         replaced: vec![],
+        ir_version: None,
     }
 }
 

@@ -35,6 +35,21 @@ fn types_it_has_or_converts_exactly_come_back() {
 }
 
 #[test]
+fn an_initializer_that_is_also_an_input_can_be_overridden() {
+    let x = Tensor::new(vec![1], TensorData::F32(vec![3.0])).unwrap();
+    let mut session = session("overridable");
+    let run = |session: &mut dyn Session, more: &[(&str, &Tensor)]| {
+        let inputs: Vec<_> = [("x", &x)].into_iter().chain(more.iter().copied()).collect();
+        session.run(&inputs, &["y"]).unwrap()[0].as_f32().unwrap()[0]
+    };
+    // y = x · w, with w = 2 in the file.
+    assert_eq!(run(session.as_mut(), &[]), 6.0);
+    assert_eq!(run(session.as_mut(), &[("w", &Tensor::scalar_f32(5.0))]), 15.0);
+    assert_eq!(run(session.as_mut(), &[("w", &Tensor::scalar_f32(7.0))]), 21.0);
+    assert_eq!(run(session.as_mut(), &[]), 6.0);
+}
+
+#[test]
 fn types_it_would_narrow_are_refused_by_name() {
     for dtype in [DType::F64, DType::F16, DType::BF16] {
         let error = load_error(&format!("identity_{dtype}"));

@@ -20,7 +20,7 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Updates over which the learning rate rises from 0.
     pub warmup: u64,
-    /// Seed of the order of the samples.
+    /// Seed of the order of the samples, and of what the graph draws (see [`crate::train::chance`]).
     pub seed: u64,
     /// Epochs of plain cross entropy without class weights, before the loss itself.
     pub first_phase: usize,
@@ -69,6 +69,13 @@ impl Settings {
         }
         if !(self.loss_scale > 0.0 && self.loss_scale.is_finite()) {
             return fail(format!("the loss scale is {}; give a finite number above 0", self.loss_scale));
+        }
+        if let Schedule::Drops { factor, .. } = &self.schedule
+            && !(*factor >= 0.0 && factor.is_finite())
+        {
+            return fail(format!(
+                "the learning rate drops by the factor {factor}; give --lr-drop-factor a finite number that is not negative"
+            ));
         }
         if self.first_phase > 0 {
             let enabled = manifest.input(InputRole::Enabled).is_some();

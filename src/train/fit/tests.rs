@@ -204,6 +204,7 @@ fn wrong_settings_and_data_are_refused() {
     fails(&|s| s.batch = 0, "batch of 0");
     fails(&|s| s.batch = 24, "batch of 24 from 23 samples");
     fails(&|s| s.learning_rate = f64::NAN, "learning rate");
+    fails(&|s| s.schedule = Schedule::Drops { epochs: vec![1], factor: f64::NAN }, "--lr-drop-factor");
     fails(&|s| s.first_phase = 1, "--runtime-input enabled");
     fails(&|s| s.class_weights = Some(vec![1.0]), "--runtime-input class_weights");
     fails(&|s| _ = s.loss_parameters.insert("alpha".into(), 1.0), "--runtime-input alpha");
@@ -224,4 +225,27 @@ fn wrong_settings_and_data_are_refused() {
     let counted = with("labels", of(DType::I64, &[3])).unwrap();
     assert_eq!(counted.counts(2, None).unwrap(), [3, 0]);
     assert!(counted.counts(0, None).is_err());
+}
+
+#[test]
+fn a_label_that_is_no_class_is_refused_unless_it_does_not_count() {
+    let (_, mut manifest) = step(&momentum());
+    manifest.loss = Some(serde_json::json!({"interface": {"classes": 2, "ignore_index": 255}}));
+    let data = |labels: [i64; 3]| {
+        let arrays = IndexMap::from([
+            ("x".to_owned(), Tensor::zeros(DType::F32, vec![3, 2]).unwrap()),
+            ("labels".to_owned(), Tensor::new(vec![3], TensorData::I64(labels.to_vec())).unwrap()),
+        ]);
+        Dataset::new(&arrays, &manifest).unwrap()
+    };
+    let good = data([0, 255, 1]);
+    assert_eq!(good.check_labels(), Ok(()));
+    assert_eq!([0, 1, 2, 3].map(|row| good.class(row)), [Some(0), None, Some(1), None]);
+    // An engine would take -1 for the last class.
+    for wrong in [-1, 2, i64::MAX] {
+        let error = data([0, 1, wrong]).check_labels().unwrap_err().to_string();
+        assert!(error.contains(&format!("row 2 has label {wrong}")), "{error}");
+    }
+    assert_eq!(data([0, -1, 255]).check_classes(), Ok(()), "a negative label is not measured");
+    assert!(data([0, 2, 255]).check_classes().is_err());
 }

@@ -25,14 +25,28 @@ __device__ inline int edge_of(const Span& s, int lane) {
 
 __device__ inline int first_of(const Span& s, int vector) { return s.head + vector * WIDTH; }
 
+// Memory is read and written as four words, and written by an instruction that says so (`__stwb`, a store like any other):
+// otherwise the compiler stores 16-bit elements one or two at a time.
+__device__ inline uint4 to_bits(const Vector& values) {
+    uint4 bits;
+    memcpy(&bits, &values, 16);
+    return bits;
+}
+
+__device__ inline Vector from_bits(uint4 bits) {
+    Vector values;
+    memcpy(&values, &bits, 16);
+    return values;
+}
+
 __device__ inline Vector read(const ELEMENT* row, const Span& s, int vector) {
-    return *(const Vector*)(row + first_of(s, vector));
+    return from_bits(*(const uint4*)(row + first_of(s, vector)));
 }
 
 // Where `aligned`, `row` has the alignment of the span.
 __device__ inline void write(ELEMENT* row, const Span& s, int vector, const Vector& values, bool aligned) {
     ELEMENT* to = row + first_of(s, vector);
-    if (aligned) *(Vector*)to = values;
+    if (aligned) __stwb((uint4*)to, to_bits(values));
     else
         for (int w = 0; w < WIDTH; w++) to[w] = values.at[w];
 }

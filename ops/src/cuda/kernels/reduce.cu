@@ -58,5 +58,5 @@ extern "C" __global__ void __launch_bounds__(1024) total(Args a) {
     for (i64 block = threadIdx.x; block < a.blocks; block += blockDim.x) sum[0] += a.work[2 + block];
     over_block(sum, false);
     const double count = NEEDS_BATCH ? a.work[0] : (double)a.n;
-    if (threadIdx.x == 0) a.loss[0] = (MATRIX)(IS_MEAN && count == 0 ? NOT_A_NUMBER : sum[0]);
+    if (threadIdx.x == 0 && a.loss) a.loss[0] = (MATRIX)(IS_MEAN && count == 0 ? NOT_A_NUMBER : sum[0]);
 }

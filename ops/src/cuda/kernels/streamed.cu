@@ -10,12 +10,6 @@ CACHE
 // Vectors that a lane asks for before it uses the first.
 #define AHEAD 4
 
-__device__ inline Vector from_bits(uint4 bits) {
-    Vector values;
-    memcpy(&values, &bits, 16);
-    return values;
-}
-
 struct Logits {
     const ELEMENT* row;
     Span span;
@@ -31,7 +25,7 @@ struct Logits {
     // A lane reads what it wrote itself, so nothing waits for other lanes.
     __device__ inline Vector fetch(int vector) {
         const ELEMENT* from = row + first_of(span, vector);
-        if (vector >= cached) return *(const Vector*)from;
+        if (vector >= cached) return from_bits(*(const uint4*)from);
         if (loaded) return cache[vector];
         const Vector values = from_bits(__ldcs((const uint4*)from));
         cache[vector] = values;
@@ -71,13 +65,8 @@ struct Logits {
             Vector made;
 #pragma unroll
             for (int w = 0; w < WIDTH; w++) made.at[w] = NARROW(value(first + w, WIDEN(values.at[w])));
-            if (aligned) {
-                uint4 bits;
-                memcpy(&bits, &made, 16);
-                __stcs((uint4*)(grad + first), bits);
-            } else {
-                write(grad, span, vector, made, false);
-            }
+            if (aligned) __stcs((uint4*)(grad + first), to_bits(made));
+            else write(grad, span, vector, made, false);
         }
         const int j = edge_of(span, lane);
         if (j >= 0) grad[j] = NARROW(value(j, WIDEN(row[j])));
