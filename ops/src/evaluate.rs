@@ -58,16 +58,16 @@ impl Margin {
     #[inline(always)]
     fn new<const FMA: bool>(quantities: &Quantities) -> Self {
         let [mut u, mut e, mut nll, mut p, mut q] = [[0.0; ROWS]; 5];
-        for k in 0..ROWS {
-            u[k] = quantities.lead[k] + ln::<FMA>(quantities.total[k]);
+        for (k, u) in u.iter_mut().enumerate() {
+            *u = quantities.lead[k] + ln::<FMA>(quantities.total[k]);
         }
-        for k in 0..ROWS {
-            let below = exp_below::<f64, FMA>(0.0 - u[k].abs());
-            e[k] = if u[k].is_nan() { u[k] } else { below };
+        for (e, u) in e.iter_mut().zip(u) {
+            let below = exp_below::<f64, FMA>(0.0 - u.abs());
+            *e = if u.is_nan() { u } else { below };
         }
-        for k in 0..ROWS {
+        for (k, nll) in nll.iter_mut().enumerate() {
             let above = if u[k] > 0.0 { u[k] } else { 0.0 };
-            nll[k] = above + ln_1p::<FMA>(e[k]);
+            *nll = above + ln_1p::<FMA>(e[k]);
         }
         for k in 0..ROWS {
             let large = 1.0 / (1.0 + e[k]);
