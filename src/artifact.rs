@@ -40,6 +40,11 @@ pub enum ArtifactError {
     Metadata(#[from] MetadataError),
 }
 
+/// First operator set that gathers a label's logit without a list of the class numbers.
+const GATHERS_ELEMENTS: i64 = 11;
+/// Most class numbers that a file lists, in int64: a quarter of what protobuf allows.
+const MOST_LISTED: usize = 1 << 26;
+
 /// Why a loss cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,6 +58,12 @@ pub enum EmitError {
     /// Nothing could be trained by the loss.
     #[error(transparent)]
     NoGradient(#[from] NoGradient),
+    /// The file would have a list of the classes that is beyond protobuf's 2 GiB, or near it.
+    #[error(
+        "at operator sets below 11 a file lists its classes, and {0} are more than the {MOST_LISTED} that fit; use --opset 11 or \
+         newer"
+    )]
+    TooManyClasses(usize),
     /// The specification cannot be stored; never for a loss that was put together.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -79,6 +90,10 @@ pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
 /// A loss without a gradient or that the lowering does not take, or an operator set that cannot express it.
 pub fn emit_as(loss: &Loss, lowering: Lowering, versions: Versions) -> Result<Vec<u8>, EmitError> {
     row::check_gradient(loss)?;
+    let classes = loss.interface().classes;
+    if versions.opset() < GATHERS_ELEMENTS && classes > MOST_LISTED {
+        return Err(EmitError::TooManyClasses(classes));
+    }
     let (loss, graph) = match lowering {
         Lowering::Portable => (loss.clone(), lower::portable(loss)),
         Lowering::Fused => return fused(loss, versions),

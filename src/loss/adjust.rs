@@ -3,6 +3,9 @@
 use super::expr::Expr;
 use super::spec::{Formula, LossSpec};
 
+/// Most numbers of a table, in float64: a quarter of the 2 GiB that protobuf allows a file.
+const MOST_STORED: usize = 1 << 26;
+
 /// The numbers a loss stores for each class, and the scale of its logits.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tables {
@@ -87,6 +90,11 @@ fn one_a_class(
             spec.name, formula.text
         )));
     }
+    if classes > MOST_STORED {
+        return Err(AdjustError(format!(
+            "the {what} of {classes} classes cannot be stored: {MOST_STORED} numbers are the most that a file takes"
+        )));
+    }
     let total: f64 = counts.unwrap_or_default().iter().sum();
     let rarest = counts.unwrap_or_default().iter().copied().fold(f64::INFINITY, f64::min);
     let value = |class: usize| {
@@ -120,6 +128,13 @@ mod tests {
         // By hand: 1/16^(1/4) = 1/2 and 1/1 = 1, scaled so that the largest is max_margin = 0.5.
         assert_eq!(tables.label_margin, Some(vec![0.25, 0.5]));
         assert_eq!(scale(&spec), Ok(30.0));
+    }
+
+    #[test]
+    fn a_table_that_no_file_could_hold_is_refused_before_it_is_made() {
+        let spec = LossSpec::from_yaml("mine.yaml", "name: mine\nlogits: {bias: 1}\nloss: nll\n").unwrap();
+        let error = Tables::new(&spec, None, None, i32::MAX as usize).unwrap_err().to_string();
+        assert!(error.contains("2147483647 classes cannot be stored"), "{error}");
     }
 
     #[test]

@@ -136,7 +136,8 @@ impl Element {
             }),
             other => {
                 return Err(format!(
-                    "its element type {other} is not supported; save float, bool or little-endian integers to 64 bits"
+                    "its element type {other} is not supported; save float, bool, or little-endian integers of 64 bits with a \
+                     sign or 32 without"
                 ));
             }
         })

@@ -222,3 +222,12 @@ fn an_interrupt_during_the_check_leaves_the_old_file() {
     assert_eq!(std::fs::read_to_string(place.path("old.onnx")).unwrap(), "old");
     assert_eq!(std::fs::read_dir(place.path("")).unwrap().count(), 1, "nothing else is left");
 }
+
+#[test]
+fn so_many_classes_that_no_file_could_list_them_are_refused() {
+    let place = Place::new();
+    let output = place.run("emit --classes 2147483647 --opset 9 -o loss.onnx");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--opset 11"), "{output:?}");
+    place.ok("emit --classes 2147483647 -o loss.onnx");
+}
