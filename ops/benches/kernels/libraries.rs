@@ -169,17 +169,17 @@ fn max_pulp<S: Simd>(simd: S, z: &[S::f32s], rest: &[f32]) -> f32 {
 #[inline(always)]
 fn exp_pulp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let c = |x: f32| simd.splat_f32s(x);
-    let shifted = simd.mul_add_e_f32s(x, c(std::f32::consts::LOG2_E), c(12_583_039.0));
-    let n = simd.sub_f32s(shifted, c(12_583_039.0));
-    let r = simd.mul_add_e_f32s(n, c(-355.0 / 512.0), x);
-    let r = simd.mul_add_e_f32s(n, c(2.121_944_4e-4), r);
-    let mut p = c(0.008_290_272);
-    for coefficient in [0.041_898_16, 0.166_676_39, 0.499_991_48, 0.999_999_7, 1.0] {
-        p = simd.mul_add_e_f32s(p, r, c(coefficient));
-    }
+    let shifted = simd.mul_add_e_f32s(x, c(std::f32::consts::LOG2_E), c(12_582_912.0));
+    let n = simd.sub_f32s(shifted, c(12_582_912.0));
+    let r = simd.mul_add_e_f32s(n, c(-std::f32::consts::LN_2), x);
+    let square = simd.mul_f32s(r, r);
+    let high = simd.mul_add_e_f32s(c(0.008_312_613), r, c(0.041_890_256));
+    let low = simd.mul_add_e_f32s(c(0.166_671_14), r, c(0.499_992_3));
+    let p = simd.mul_add_e_f32s(high, square, low);
+    let p = simd.mul_add_e_f32s(p, square, simd.add_f32s(r, c(1.0)));
     let power = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
-    let e = simd.mul_f32s(p, simd.transmute_f32s_u32s(power));
-    simd.select_f32s(simd.less_than_f32s(x, c(-87.33)), c(0.0), e)
+    let scaled = simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(p), power));
+    simd.select_f32s(simd.less_than_f32s(shifted, c(12_582_912.0 - 125.0)), c(0.0), scaled)
 }
 
 fn softmax_pulp(z: &[f32], out: &mut [f32]) {

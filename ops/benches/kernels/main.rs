@@ -1,13 +1,16 @@
 //! The kernel without ONNX Runtime around it: batches on one thread and on two, beside copying the same tensors; and its
-//! passes over a row, beside those of SIMD libraries.
+//! passes over a row, beside a copy of it and beside those of SIMD libraries.
 //!
 //! `cargo bench -p ibgraph-ops` runs all; a word after `--` picks groups.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark stops at the first error")]
 
+mod aligned;
 mod libraries;
+mod passes;
 mod pool;
 
+use aligned::Aligned;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ibgraph_ops::batch::{Inputs, Labels, Outputs, Pool, Scalars, Serial, run};
 use ibgraph_ops::descriptor::{Descriptor, parse};
@@ -27,28 +30,28 @@ const SHAPES: [(usize, usize, usize); 7] = [
 
 /// Tensors of a batch, in float32.
 struct Batch {
-    logits: Vec<f32>,
-    features: Vec<f32>,
+    logits: Aligned,
+    features: Aligned,
     labels: Vec<i64>,
     weights: Vec<f32>,
-    logits_grad: Vec<f32>,
-    features_grad: Vec<f32>,
+    logits_grad: Aligned,
+    features_grad: Aligned,
 }
 
 impl Batch {
     fn new(n: usize, classes: usize, d: usize) -> Self {
         let mut state = 1_u64;
-        let mut next = move || {
+        let mut next = |_: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1_u64 << 24) as f32 * 6.0 - 3.0
         };
         Self {
-            logits: (0..n * classes).map(|_| next()).collect(),
-            features: (0..n * d).map(|_| next()).collect(),
+            logits: Aligned::new((0..n * classes).map(&mut next)),
+            features: Aligned::new((0..n * d).map(&mut next)),
             labels: (0..n).map(|i| ((i * 7919) % classes) as i64).collect(),
             weights: vec![1.0; classes],
-            logits_grad: vec![1.0; n * classes],
-            features_grad: vec![1.0; n * d],
+            logits_grad: Aligned::new((0..n * classes).map(|_| 1.0)),
+            features_grad: Aligned::new((0..n * d).map(|_| 1.0)),
         }
     }
 
@@ -123,6 +126,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(std::time::Duration::from_millis(200))
         .measurement_time(std::time::Duration::from_millis(600));
-    targets = batches, libraries::softmax, libraries::l1_norm
+    targets = batches, passes::passes, libraries::softmax, libraries::l1_norm
 }
 criterion_main!(benches);
