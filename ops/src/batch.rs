@@ -126,7 +126,8 @@ impl<T: Element> Job for RowTask<'_, '_, T> {
             let rows = first..(first + self.block).min(self.rows.end);
             // SAFETY: this thread alone has the block, and no other task has these rows.
             unsafe {
-                if short {
+                // Known when this is compiled, where it leaves the shorter way out for half types.
+                if T::LARGEST.is_none() && short {
                     self.short::<L>(&mut block, rows.clone());
                 } else {
                     self.whole::<L>(&mut block, rows.clone(), &mut scratch);

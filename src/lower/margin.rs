@@ -3,6 +3,8 @@
 //! `[N, C]` work is in the matrix type, `[N, 1]` work in float64. Nothing here subtracts two nearly equal rounded numbers:
 //! the maximum and the label's logit are exact, and are subtracted in float64.
 
+use std::ops::RangeInclusive;
+
 use crate::graph::{BinaryOp, Builder, Dim, Op, ReduceOp, UnaryOp, ValueId};
 use crate::tensor::DType;
 
@@ -12,9 +14,13 @@ const LARGEST_EXPONENT: f64 = 88.0;
 
 /// Most classes whose exponentials are left to the engine's softmax to add up, in float32. ONNX Runtime 1.32 adds them up in
 /// running sums, whose errors grow with their length: of the largest share by 4e-7 at 10,000 classes, 3e-6 at 100,000 and 4e-5 at
-/// 1,000,000 (the generated cases of `check`), where a gradient is allowed 1e-6. Beyond this the shares are added up once more,
-/// in float64.
+/// 1,000,000 (the generated cases of `check`), where a gradient is allowed 1e-6. Beyond this the shares are added up once more
+/// ([`total`]).
 const MOST_ADDED_UP: usize = 1 << 14;
+
+/// Lengths of stretches that an engine may add up in float32: an error of 1e-7 at most, as of the sums of as many classes; and
+/// at least so many that there are few.
+const STRETCH: RangeInclusive<usize> = 64..=2048;
 
 /// How logits are adjusted: scale · (z + bias - margin · onehot).
 pub(super) struct Adjustment {
@@ -199,15 +205,25 @@ impl Adjustment {
     }
 }
 
-/// What the rows of a softmax add up to, where the engine's own sum may be too far off for it to be 1.
+/// What the rows of a softmax add up to, where the engine's own sum may be too far off for it to be 1: in stretches of one
+/// length, which the engine adds up, and from there in float64; in float64 throughout where no length divides the classes.
 fn total(b: &mut Builder, softmax: ValueId) -> Option<ValueId> {
     let ty = b.ty(softmax);
-    let wide = matches!(ty.shape.last(), Some(Dim::Fixed(classes)) if *classes > MOST_ADDED_UP);
-    if ty.dtype == DType::F64 || !wide {
+    let classes = ty.shape.last().and_then(Dim::fixed).filter(|classes| *classes > MOST_ADDED_UP)?;
+    if ty.dtype == DType::F64 {
         return None;
     }
-    let exact = b.cast(softmax, DType::F64);
-    Some(b.reduce(ReduceOp::Sum, exact, Some(1)))
+    let Some(stretch) = STRETCH.rev().find(|stretch| classes % stretch == 0) else {
+        let exact = b.cast(softmax, DType::F64);
+        return Some(b.reduce(ReduceOp::Sum, exact, Some(1)));
+    };
+    let extents = [0, classes / stretch, stretch].map(|extent| i64::try_from(extent).unwrap_or(i64::MAX));
+    let extents = b.integers(&extents);
+    let stretches = b.node(Op::Reshape, &[softmax, extents]);
+    let op = Op::Reduce { op: ReduceOp::Sum, axes: Some(vec![2]), keep: false };
+    let sums = b.node(op, &[stretches]);
+    let sums = b.cast(sums, DType::F64);
+    Some(b.reduce(ReduceOp::Sum, sums, Some(1)))
 }
 
 /// The lowest finite number of a type; of float32 for narrower ones.

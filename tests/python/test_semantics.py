@@ -364,7 +364,8 @@ def test_what_is_asked_for_and_not_there_is_3(emit, run_ibgraph, ort_library, ar
 # Sums of many and of small terms
 
 
-@pytest.mark.parametrize("classes", [20_000, 300_000])
+# 20011 is a prime.
+@pytest.mark.parametrize("classes", [20_000, 20_011, 300_000])
 def test_shares_of_very_many_classes_are_added_up_to_all_digits(emit, classes):
     random = np.random.default_rng(1)
     logits = (3 * random.standard_normal((2, classes))).astype(np.float32)
