@@ -28,16 +28,17 @@ use block::Block;
 use measure::Scratch;
 use work::Work;
 
+// Miri is slow: for it, few elements are many, so that it sees every division.
 /// Elements that one task works on, if there are so many: 20 to 100 microseconds, against 1 to start a task.
-const TASK: usize = 1 << 16;
+const TASK: usize = if cfg!(miri) { 1 << 10 } else { 1 << 16 };
 /// Elements that a task must have, about 4 microseconds; a batch of fewer than twice as many is one task.
-const LEAST: usize = 1 << 13;
+const LEAST: usize = if cfg!(miri) { 1 << 8 } else { 1 << 13 };
 /// Tasks up to which those of a small batch are doubled, so that they divide evenly between two, four or eight threads.
 const EVEN: usize = 8;
 /// What a row costs beside its elements, in elements.
 const ROW: usize = 64;
 /// Elements of a row from which a batch of at most [`ROWS`] rows is divided within rows.
-const LONG: usize = 1 << 15;
+const LONG: usize = if cfg!(miri) { 1 << 6 } else { 1 << 15 };
 
 /// Something that runs work on several threads.
 pub trait Pool {

@@ -231,3 +231,6 @@ pub fn fence() {
         std::arch::x86_64::_mm_sfence();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ const TOGETHER: usize = 2048;
 
 /// Logits or features of a row that is taken in one piece: with gradients at most 128 kB of f32, a quarter of the second
 /// level of the cache. Longer ones are measured and finished in parts, each still in the first level.
-const WHOLE: usize = 1 << 14;
+const WHOLE: usize = if cfg!(miri) { 1 << 5 } else { 1 << 14 };
 
 impl<T: Element> Work<'_, T> {
     /// Whether rows are of this kind.

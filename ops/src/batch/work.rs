@@ -10,11 +10,11 @@ use crate::element::Element;
 use crate::evaluate::Shared;
 use crate::math::Real;
 
-/// Elements of a part of a row: with its output, 32 kB of f32, which is the first level of the cache.
-pub(super) const PART: usize = 4096;
+/// Elements of a part of a row: with its output, 32 kB of f32, which is the first level of the cache. Few for Miri.
+pub(super) const PART: usize = if cfg!(miri) { 16 } else { 4096 };
 
 /// Bytes of inputs and gradients above which gradients are written past the caches.
-const CACHE: usize = 24 << 20;
+const CACHE: usize = if cfg!(miri) { 1 << 13 } else { 24 << 20 };
 
 /// A batch with all that was found out about it before its rows are looked at.
 pub(super) struct Work<'a, T: Element> {

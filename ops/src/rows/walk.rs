@@ -6,8 +6,8 @@ use crate::simd::{Level, Vector};
 
 /// Terms of a lane that are added up in the element type before the sum is widened. What is left at the ends of the two
 /// stretches around the label joins the last group: at most 3 · 64 terms, which err by about 192^½ · 2^-25 = 4e-7 of a sum
-/// of that many, and by less of a row's, where other groups do not.
-const GROUP: usize = 64;
+/// of that many, and by less of a row's, where other groups do not. Few for Miri, which is slow.
+const GROUP: usize = if cfg!(miri) { 4 } else { 64 };
 /// The most vectors that a pass works on side by side, so that one addition need not wait for the last.
 pub(super) const SIDE: usize = 4;
 /// Vectors of a part up to which every vector is looked at for the label, instead of the one that has it.
