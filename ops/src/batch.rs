@@ -10,7 +10,7 @@ mod labels;
 mod measure;
 mod pieces;
 mod ports;
-mod short;
+mod single;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -121,17 +121,17 @@ impl<T: Element> Job for RowTask<'_, '_, T> {
     fn run<L: Level>(self) {
         let mut block = Block::new(self.work, self.block);
         let mut scratch = Scratch::default();
-        let short = self.work.short();
+        let single = self.work.single();
         let mut first = self.rows.start;
         while first < self.rows.end {
             let rows = first..(first + self.block).min(self.rows.end);
             // SAFETY: this thread alone has the block, and no other task has these rows.
             unsafe {
-                // Known when this is compiled, where it leaves the shorter way out for half types.
-                if T::LARGEST.is_none() && short {
-                    self.short::<L>(&mut block, rows.clone());
+                // The first is known when this is compiled, and leaves this way out for half types.
+                if T::LARGEST.is_none() && single {
+                    self.single::<L>(&mut block, rows.clone());
                 } else {
-                    self.whole::<L>(&mut block, rows.clone(), &mut scratch);
+                    self.in_parts::<L>(&mut block, rows.clone(), &mut scratch);
                 }
             }
             first = rows.end;
@@ -146,19 +146,19 @@ impl<T: Element> RowTask<'_, '_, T> {
     /// # Safety
     /// No one else has the block, or these rows.
     #[inline(always)]
-    unsafe fn short<L: Level>(&self, block: &mut Block<T::Matrix>, rows: Range<usize>) {
+    unsafe fn single<L: Level>(&self, block: &mut Block<T::Matrix>, rows: Range<usize>) {
         // SAFETY: the caller's promise.
         unsafe {
-            self.work.measure_short::<L>(block, rows.clone());
+            self.work.measure_single::<L>(block, rows.clone());
             block.evaluate::<L, T>(self.work, rows.clone());
-            self.work.finish_short::<L>(block, rows);
+            self.work.finish_single::<L>(block, rows);
         }
     }
 
     /// # Safety
     /// No one else has the block, or these rows.
     #[inline(always)]
-    unsafe fn whole<L: Level>(
+    unsafe fn in_parts<L: Level>(
         &self,
         block: &mut Block<T::Matrix>,
         rows: Range<usize>,

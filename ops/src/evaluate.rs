@@ -9,7 +9,8 @@ pub const ROWS: usize = 16;
 /// A value of each row.
 pub type Rows = [f64; ROWS];
 
-/// What is known of [`ROWS`] rows before the program runs. Rows beyond the last are as they were made.
+/// What is known of [`ROWS`] rows before the program runs. Rows that do not count, and those
+/// beyond the last, hold numbers of other rows, or those that they were made with.
 #[derive(Debug, Clone)]
 pub struct Quantities {
     /// the lead of the highest other logit over the label's

@@ -27,8 +27,8 @@ pub trait Real:
     fn fused(self, b: Self, c: Self) -> Self;
     /// self · 2^n with n in the lowest bits of `shifted`, where neither self nor the result is 0, subnormal or infinite.
     fn scaled(self, shifted: Self) -> Self;
-    /// e^x for x ≤ 0 and -∞, and anything for NaN; 0 where the result would be subnormal, or below twice the smallest
-    /// number that is not. Relative error below 2 epsilons, and for f32 |x| · 0.023 of an epsilon beyond that.
+    /// e^x for x ≤ 0 and -∞, and anything for NaN; 0 where the result would be below 2^-125.5 (2^-1021.5 for f64), about
+    /// the smallest normal number. Relative error below 2 epsilons, and for f32 |x| · 0.023 of an epsilon beyond that.
     fn exp_below<V: Vector<Element = Self>>(x: V) -> V;
     /// The vectors of a level.
     type Vector<L: Level>: Vector<Element = Self>;

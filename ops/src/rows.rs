@@ -2,7 +2,7 @@
 //!
 //! Most leave the label out, whose place they are given ([`NOWHERE`] where it is in no part that they see). A last vector ends
 //! where the part ends, and overlaps the one before it; a part that is shorter than a vector is read and written in part.
-//! Sums are added up in vectors over at most `GROUP` terms, and from there in float64, so that long rows lose no digits.
+//! Sums are added up in vectors over some terms, and from there in float64, so that long rows lose no digits.
 
 mod walk;
 

@@ -69,7 +69,8 @@ impl Default for Slopes {
 /// Rows that are worked on together: their measures, and then their slopes.
 pub(super) struct Block<M> {
     parts: Vec<UnsafeCell<Part>>,
-    /// Exponentials `[rows, C]`, for element types that cannot keep them in `logits_grad`.
+    /// Exponentials `[rows, C]`, where they are not kept in `logits_grad`: half types, and gradients that are written past the
+    /// caches.
     kept: Vec<UnsafeCell<M>>,
     /// What the program is given.
     pub quantities: Quantities,
@@ -77,7 +78,7 @@ pub(super) struct Block<M> {
     evaluator: Evaluator,
 }
 
-// SAFETY: cells are used through `part_mut` and `kept_mut`, whose callers promise that no two threads use one at a time.
+// SAFETY: cells are used through `part`, `set_part` and `kept`, whose callers promise that no two threads use one at a time.
 unsafe impl<M: Send + Sync> Sync for Block<M> {}
 
 impl<M: Real> Block<M> {
@@ -204,7 +205,7 @@ impl<M: Real> Block<M> {
             quantities.upstream[place] = upstream.at(row);
         }
         if work.normed {
-            quantities.feature_l1[place] = features.iter_mut().map(|cell| cell.get_mut().l1).sum();
+            quantities.feature_l1[place] = features.iter_mut().fold(0.0, |sum, cell| sum + cell.get_mut().l1);
         } else if work.norms {
             quantities.feature_l1[place] = inputs.features[row].widen().to_f64();
         }

@@ -130,7 +130,9 @@ impl<T: Element> Work<'_, T> {
             let (above, nan) = rows::highest::<_, L>(adjusted, label);
             part.above = above.to_f64();
             if nan || !part.above.is_finite() {
-                return without_exponentials(part, true, 1, keep);
+                // Where the biases of all others are -inf, so are their logits.
+                let highest = if part.above == f64::NEG_INFINITY { part.above } else { part.highest };
+                return without_exponentials(Part { highest, above: 0.0, ..part }, nan, 1, keep);
             }
             (&adjusted[..], above)
         };

@@ -310,3 +310,50 @@ fn rows_of_one_part_are_as_rows_in_general() {
         }
     }
 }
+
+#[test]
+fn many_equal_terms_after_a_large_one_lose_no_digits() {
+    // A lane that holds the 1 of the maximum rounds all of the terms that follow in the same direction.
+    for classes in if cfg!(miri) { vec![40] } else { vec![130, 1000, 2200, 4096, 9000] } {
+        let mut z = vec![f64::from(-12.922_f32); classes];
+        z[0] = 0.0;
+        let label = classes / 2 - 3;
+        let (want, grad) = textbook(&z, &[label as i64], classes);
+        let single: Vec<f32> = z.iter().map(|x| *x as f32).collect();
+        for isa in Isa::supported() {
+            let what = format!("{classes} {isa:?}");
+            let got = compute(&cross_entropy(classes, ""), &single, &[label as i64], &Serial, isa).unwrap();
+            assert!((got.loss - want).abs() <= 1e-6 * want, "{what}: {} {want}", got.loss);
+            assert_close(got.grad.iter().map(|x| f64::from(*x)), &grad, 1e-6, &what);
+        }
+    }
+}
+
+#[test]
+fn a_norm_that_is_given_has_its_gradient_also_where_the_program_does_not_read_it() {
+    let text = "ibgraph-loss 1\nclasses 2\ninputs logits labels features\noutputs loss logits_grad features_grad\n\
+                reduction mean\nfeatures norm\nnll\nq\nconst 0.5\non share=0 others=1 by_norm=2\n";
+    let loss = parse(text).unwrap();
+    let (mut total, mut z_grad, mut h_grad) = (vec![9.0_f32], vec![9.0_f32; 4], vec![9.0_f32; 2]);
+    let inputs = Inputs {
+        rows: 2,
+        logits: &[0.0, 1.0, 2.0, 3.0],
+        labels: Labels::I64(&[0, 1]),
+        features: &[3.0, 4.0],
+        loss_grad: None,
+        class_weights: None,
+        logit_bias: None,
+        label_margin: None,
+        enabled: true,
+        parameters: Vec::new(),
+    };
+    let outputs = Outputs {
+        loss: Some(&mut total),
+        logits_grad: Some(&mut z_grad),
+        features_grad: Some(&mut h_grad),
+        row_loss: None,
+        entries: Vec::new(),
+    };
+    run(&loss, &inputs, outputs, &Serial, Isa::detect()).unwrap();
+    assert_eq!(h_grad, [0.5, 0.5]);
+}

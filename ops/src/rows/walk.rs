@@ -4,10 +4,10 @@ use super::NOWHERE;
 use crate::math::Real;
 use crate::simd::{Level, Vector};
 
-/// Terms of a lane that are added up in the element type before the sum is widened. What is left at the ends of the two
-/// stretches around the label joins the last group: at most 3 · 64 terms, which err by about 192^½ · 2^-25 = 4e-7 of a sum
-/// of that many, and by less of a row's, where other groups do not. Few for Miri, which is slow.
-const GROUP: usize = if cfg!(miri) { 4 } else { 64 };
+/// Terms of a lane that are added up in the element type before the sum is widened. With the label's vector and the last one,
+/// and with the sides that are added up, a sum in f32 errs by at most (16 + 4) · 2^-24 = 1.2e-6, where all roundings go one way:
+/// many equal terms after a large one come near it. Few for Miri, which is slow.
+const GROUP: usize = if cfg!(miri) { 4 } else { 16 };
 /// The most vectors that a pass works on side by side, so that one addition need not wait for the last.
 pub(super) const SIDE: usize = 4;
 /// Vectors of a part up to which every vector is looked at for the label, instead of the one that has it.
@@ -20,7 +20,7 @@ pub(super) trait Pass<V> {
     /// Takes a vector, and gives what is to be written in its place. `side` is below [`Pass::SIDE`]; vectors in a row
     /// have different ones.
     fn take(&mut self, side: usize, x: V) -> V;
-    /// Called after [`GROUP`] vectors of every side.
+    /// Called after at most [`GROUP`] vectors of every side.
     fn group(&mut self);
 }
 
@@ -53,13 +53,14 @@ impl<M: Real> Walk<'_, M> {
         // SAFETY: up to `full` there are whole vectors.
         unsafe {
             if full <= SHORT * wide && self.label != NOWHERE {
-                return self.short::<L, WRITES, P>(full, pass);
+                return self.each_labelled::<L, WRITES, P>(full, pass);
             }
             let at = if self.label < full { self.label - self.label % wide } else { full };
-            self.whole::<L, WRITES, P>(0, at, pass);
+            self.stretch::<L, WRITES, P>(0, at, pass);
             if at < full {
+                pass.group();
                 self.labelled::<L, WRITES, P>(at, 0, 1, pass);
-                self.whole::<L, WRITES, P>(at + wide, full, pass);
+                self.stretch::<L, WRITES, P>(at + wide, full, pass);
             }
         }
     }
@@ -82,7 +83,7 @@ impl<M: Real> Walk<'_, M> {
     /// # Safety
     /// `end` is a number of whole vectors, and within the part.
     #[inline(always)]
-    unsafe fn short<L: Level, const WRITES: bool, P: Pass<M::Vector<L>>>(
+    unsafe fn each_labelled<L: Level, const WRITES: bool, P: Pass<M::Vector<L>>>(
         &mut self,
         end: usize,
         pass: &mut P,
@@ -107,7 +108,7 @@ impl<M: Real> Walk<'_, M> {
     /// # Safety
     /// From `at` to `end` is a number of whole vectors, and within the part.
     #[inline(always)]
-    unsafe fn whole<L: Level, const WRITES: bool, P: Pass<M::Vector<L>>>(
+    unsafe fn stretch<L: Level, const WRITES: bool, P: Pass<M::Vector<L>>>(
         &mut self,
         mut at: usize,
         end: usize,

@@ -7,6 +7,7 @@ use super::block::Block;
 use super::labels::{IGNORED, INVALID};
 use super::ports::Scalars;
 use super::work::Work;
+use crate::descriptor::FeatureInput;
 use crate::element::Element;
 use crate::evaluate::ROWS;
 use crate::math::Real;
@@ -17,16 +18,19 @@ use crate::simd::Level;
 /// cache.
 const TOGETHER: usize = 2048;
 
-/// Logits or features of a row that is taken in one piece: with gradients at most 128 kB of f32, a quarter of the second
-/// level of the cache. Longer ones are measured and finished in parts, each still in the first level.
-const WHOLE: usize = if cfg!(miri) { 1 << 5 } else { 1 << 14 };
+/// Logits or features of a row that is taken in one piece: with their gradients at most 128 kB of f32 each, a quarter of
+/// an L2 cache of 512 kB. Longer ones are measured and finished in parts, each still in the first level.
+const SINGLE: usize = if cfg!(miri) { 1 << 5 } else { 1 << 14 };
+
+/// What [`Work::single`] has made sure of.
+const DIRECT: &str = "the gradient by the logits is asked for, and its elements are those of the arithmetic";
 
 impl<T: Element> Work<'_, T> {
     /// Whether rows are of this kind.
-    pub fn short(&self) -> bool {
+    pub fn single(&self) -> bool {
         let direct = T::LARGEST.is_none() && !self.away && self.out.logits_grad.is_some();
-        let whole = self.loss.classes.max(self.width) <= WHOLE;
-        direct && whole && self.plain() && !self.smoothed && !self.norms
+        let whole = self.loss.classes.max(self.width) <= SINGLE;
+        direct && whole && self.plain() && !self.smoothed && self.loss.features == FeatureInput::Raw
     }
 
     /// Measures rows: their quantities, and exponentials where the gradient will be.
@@ -36,7 +40,7 @@ impl<T: Element> Work<'_, T> {
     /// # Safety
     /// No one else uses these rows of the outputs.
     #[inline(always)]
-    pub unsafe fn measure_short<L: Level>(&self, block: &mut Block<T::Matrix>, rows: Range<usize>) {
+    pub unsafe fn measure_single<L: Level>(&self, block: &mut Block<T::Matrix>, rows: Range<usize>) {
         let together = (TOGETHER / self.loss.classes).clamp(1, ROWS);
         let mut first = rows.start;
         while first < rows.end {
@@ -44,7 +48,7 @@ impl<T: Element> Work<'_, T> {
             let mut found = [(T::Matrix::LOWEST, false); ROWS];
             for (found, row) in found.iter_mut().zip(some.clone()) {
                 let logits = &self.inputs.logits[self.logits_of(row)];
-                let Some(z) = T::direct(logits) else { return };
+                let z = T::direct(logits).expect(DIRECT);
                 *found = rows::highest::<_, L>(z, self.classes[row] as usize);
             }
             for (found, row) in found.iter().zip(some.clone()) {
@@ -55,7 +59,7 @@ impl<T: Element> Work<'_, T> {
         }
         for (place, row) in rows.enumerate().filter(|_| self.normed) {
             let values = &self.inputs.features[row * self.width..(row + 1) * self.width];
-            let Some(values) = T::direct(values) else { return };
+            let values = T::direct(values).expect(DIRECT);
             block.quantities.feature_l1[place] = rows::l1::<_, L>(values);
         }
     }
@@ -69,7 +73,7 @@ impl<T: Element> Work<'_, T> {
     /// Keeps the exponentials of a row of which the highest other logit is known, and whether one is NaN.
     ///
     /// # Safety
-    /// As for [`Work::measure_short`].
+    /// As for [`Work::measure_single`].
     #[inline(always)]
     unsafe fn exponentials<L: Level>(
         &self,
@@ -78,7 +82,7 @@ impl<T: Element> Work<'_, T> {
         row: usize,
         (highest, nan): (T::Matrix, bool),
     ) {
-        let Some(grad) = &self.out.logits_grad else { return };
+        let grad = self.out.logits_grad.as_ref().expect(DIRECT);
         let at = |table: &Option<Scalars<'_>>, index: usize| table.as_ref().map(|table| table.at(index));
         let class = self.classes[row];
         if class == IGNORED || class == INVALID {
@@ -88,7 +92,7 @@ impl<T: Element> Work<'_, T> {
         let logits = &self.inputs.logits[self.logits_of(row)];
         // SAFETY: the caller's promise.
         let grad = unsafe { grad.piece(self.logits_of(row)) };
-        let (Some(z), Some(keep)) = (T::direct(logits), T::direct_mut(grad)) else { return };
+        let (z, keep) = (T::direct(logits).expect(DIRECT), T::direct_mut(grad).expect(DIRECT));
         let (top, label) = (highest.to_f64(), z[class].to_f64());
         let found = &mut block.quantities;
         (found.lead[place], found.total[place]) = if !nan && top.is_finite() {
@@ -113,8 +117,8 @@ impl<T: Element> Work<'_, T> {
     /// # Safety
     /// No one else uses these rows of the outputs.
     #[inline(always)]
-    pub unsafe fn finish_short<L: Level>(&self, block: &Block<T::Matrix>, rows: Range<usize>) {
-        let Some(grad) = &self.out.logits_grad else { return };
+    pub unsafe fn finish_single<L: Level>(&self, block: &Block<T::Matrix>, rows: Range<usize>) {
+        let grad = self.out.logits_grad.as_ref().expect(DIRECT);
         let (slopes, found) = (block.slopes(), &block.quantities);
         let mut factors = [0.0; ROWS];
         for (k, factor) in factors.iter_mut().enumerate() {
@@ -129,7 +133,7 @@ impl<T: Element> Work<'_, T> {
         for (place, row) in rows.clone().enumerate() {
             // SAFETY: the caller's promise.
             let grad = unsafe { grad.piece(self.logits_of(row)) };
-            let Some(grad) = T::direct_mut(grad) else { return };
+            let grad = T::direct_mut(grad).expect(DIRECT);
             let class = self.classes[row];
             if class == IGNORED || class == INVALID {
                 grad.fill(T::Matrix::from_f64(if class == IGNORED { 0.0 } else { f64::NAN }));
@@ -139,13 +143,13 @@ impl<T: Element> Work<'_, T> {
             grad[class as usize] = labels[place];
         }
         // SAFETY: the caller's promise.
-        unsafe { self.finish_short_features::<L>(block, rows) };
+        unsafe { self.finish_single_features::<L>(block, rows) };
     }
 
     /// # Safety
-    /// As for [`Work::finish_short`].
+    /// As for [`Work::finish_single`].
     #[inline(always)]
-    unsafe fn finish_short_features<L: Level>(&self, block: &Block<T::Matrix>, rows: Range<usize>) {
+    unsafe fn finish_single_features<L: Level>(&self, block: &Block<T::Matrix>, rows: Range<usize>) {
         let Some(grad) = &self.out.features_grad else { return };
         let width = self.width;
         let slopes = block.slopes().by_norm.map(T::Matrix::from_f64);
@@ -157,7 +161,7 @@ impl<T: Element> Work<'_, T> {
             let values = &self.inputs.features[range.clone()];
             // SAFETY: the caller's promise.
             let grad = unsafe { grad.piece(range) };
-            let (Some(values), Some(grad)) = (T::direct(values), T::direct_mut(grad)) else { return };
+            let (values, grad) = (T::direct(values).expect(DIRECT), T::direct_mut(grad).expect(DIRECT));
             // Where the loss is off or the row does not count, the features do not matter, whatever they are.
             if !self.inputs.enabled || self.classes[row] == IGNORED {
                 grad.fill(T::Matrix::ZERO);
