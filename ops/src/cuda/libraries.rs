@@ -177,6 +177,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn the_files_of_this_process_are_found() {
         let own = std::env::current_exe().unwrap();
         assert!(loaded_files().contains(&own), "{own:?}");
