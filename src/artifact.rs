@@ -40,8 +40,6 @@ pub enum ArtifactError {
     Metadata(#[from] MetadataError),
 }
 
-/// First operator set that gathers a label's logit without a list of the class numbers.
-const GATHERS_ELEMENTS: i64 = 11;
 /// Most class numbers that a file lists, in int64: a quarter of what protobuf allows.
 const MOST_LISTED: usize = 1 << 26;
 
@@ -91,7 +89,7 @@ pub fn emit(loss: &Loss, versions: Versions) -> Result<Vec<u8>, EmitError> {
 pub fn emit_as(loss: &Loss, lowering: Lowering, versions: Versions) -> Result<Vec<u8>, EmitError> {
     row::check_gradient(loss)?;
     let classes = loss.interface().classes;
-    if versions.opset() < GATHERS_ELEMENTS && classes > MOST_LISTED {
+    if versions.opset() < onnx::ELEMENTS && classes > MOST_LISTED {
         return Err(EmitError::TooManyClasses(classes));
     }
     let (loss, graph) = match lowering {

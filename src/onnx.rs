@@ -28,6 +28,7 @@ pub use opset::{DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, OpsetError, Versions,
 pub use outline::{Operator, outline};
 pub use read::{ReadError, read, tensor};
 pub use source::Source;
+pub(crate) use spell::ELEMENTS;
 pub use spell::{SpellError, Spelled, names, spell};
 pub use splice::{Delta, SpliceError, Spliced, splice};
 pub use write::{WriteOptions, graph_message, loss_port, model, port, tensor_bytes, write};

@@ -16,9 +16,9 @@ pub(super) use structure::verify;
 pub use structure::{StructureError, label};
 
 /// Number of `ModelProto.graph`.
-pub(super) const GRAPH: u64 = 7;
+pub(crate) const GRAPH: u64 = 7;
 /// Number of `GraphProto.initializer`.
-pub(super) const INITIALIZER: u64 = 5;
+pub(crate) const INITIALIZER: u64 = 5;
 
 /// A model's bytes with what they say.
 #[derive(Debug, Clone)]

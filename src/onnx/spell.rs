@@ -14,6 +14,8 @@ use crate::tensor::{Tensor, TensorData};
 mod layers;
 mod old;
 
+pub(crate) use old::ELEMENTS;
+
 /// First operator set in which every reduction takes its axes as an input.
 const AXES_AS_INPUT: i64 = 18;
 /// First operator set with sequences.

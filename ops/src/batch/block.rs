@@ -3,7 +3,8 @@
 use std::cell::UnsafeCell;
 use std::ops::Range;
 
-use super::labels::{IGNORED, INVALID};
+use super::labels::without_class;
+use super::ports::Inputs;
 use super::work::Work;
 use crate::element::Element;
 use crate::evaluate::{Evaluator, Quantities, ROWS, Rows};
@@ -147,23 +148,33 @@ impl<M: Real> Block<M> {
             self.evaluator.run::<false>(work.loss, &self.quantities, &work.shared);
         }
         for (place, class) in work.classes[rows.clone()].iter().enumerate() {
-            match *class {
-                IGNORED => self.evaluator.overwrite(place, 0.0),
-                INVALID => self.evaluator.overwrite(place, f64::NAN),
-                _ => {}
+            if let Some(value) = without_class(*class) {
+                self.evaluator.overwrite(place, value);
             }
         }
         self.leave(work, rows);
+    }
+
+    /// What a row's program is given as it is.
+    #[inline(always)]
+    pub fn given<T>(&mut self, inputs: &Inputs<'_, T>, place: usize, row: usize, class: usize) {
+        if let Some(weights) = &inputs.class_weights {
+            self.quantities.class_weight[place] = weights.at(class);
+        }
+        if let Some(upstream) = &inputs.loss_grad {
+            self.quantities.upstream[place] = upstream.at(row);
+        }
     }
 
     /// The parts of a row to its quantities.
     #[inline(always)]
     fn combine<T: Element<Matrix = M>>(&mut self, work: &Work<'_, T>, place: usize, row: usize) {
         let class = work.classes[row];
-        if class == IGNORED || class == INVALID {
+        if without_class(class).is_some() {
             return;
         }
         let class = class as usize;
+        self.given(work.inputs, place, row, class);
         let (loss, inputs) = (work.loss, work.inputs);
         let per_row = work.parts();
         let parts = &mut self.parts[place * per_row..(place + 1) * per_row];
@@ -177,9 +188,7 @@ impl<M: Real> Block<M> {
         let at = |table: &Option<super::Scalars<'_>>| table.as_ref().map_or(0.0, |t| t.at(class));
         let (bias, margin) = (at(&inputs.logit_bias), at(&inputs.label_margin));
         if found.highest == f64::NEG_INFINITY && found.sum == 0.0 {
-            // Every other logit is -inf: the label is certain, unless its own logit is no better.
-            let lead = if label > f64::NEG_INFINITY { f64::NEG_INFINITY } else { f64::NAN };
-            (quantities.lead[place], quantities.total[place]) = (lead, 1.0);
+            (quantities.lead[place], quantities.total[place]) = alone(label);
         } else {
             let lead = (found.highest - label) - bias + margin;
             quantities.lead[place] = loss.scale * lead + found.above;
@@ -197,12 +206,6 @@ impl<M: Real> Block<M> {
                 }
             }
             quantities.mean_lead[place] = loss.scale * sum / loss.classes as f64;
-        }
-        if let Some(weights) = &inputs.class_weights {
-            quantities.class_weight[place] = weights.at(class);
-        }
-        if let Some(upstream) = &inputs.loss_grad {
-            quantities.upstream[place] = upstream.at(row);
         }
         if work.normed {
             quantities.feature_l1[place] = features.iter_mut().fold(0.0, |sum, cell| sum + cell.get_mut().l1);
@@ -232,6 +235,12 @@ impl<M: Real> Block<M> {
             }
         }
     }
+}
+
+/// Lead and total of a row whose other logits are all -inf: its label is certain, unless its own logit is no better.
+#[inline(always)]
+pub(super) fn alone(label: f64) -> (f64, f64) {
+    (if label > f64::NEG_INFINITY { f64::NEG_INFINITY } else { f64::NAN }, 1.0)
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Second half of a row: its gradients.
 
 use super::block::{Block, Part, Slopes};
-use super::labels::{IGNORED, INVALID};
+use super::labels::without_class;
 use super::measure::{Scratch, widened};
 use super::work::{Spot, Work};
 use crate::descriptor::FeatureInput;
@@ -46,9 +46,9 @@ impl<T: Element> Work<'_, T> {
         let keep = keep.expect("there is a gradient, which needs the exponentials");
         // SAFETY: the caller's promise; exponentials are kept apart then.
         let away = self.away.then(|| T::direct_mut(unsafe { grad.piece(range.clone()) })).flatten();
-        let done = if class == IGNORED || class == INVALID {
+        let done = if let Some(value) = without_class(class) {
             let place = away.unwrap_or(keep);
-            place.fill(T::Matrix::from_f64(if class == IGNORED { 0.0 } else { f64::NAN }));
+            place.fill(T::Matrix::from_f64(value));
             place
         } else {
             // SAFETY: all parts were measured before the first is finished.
@@ -98,15 +98,13 @@ impl<T: Element> Work<'_, T> {
         // SAFETY: the caller's promise.
         let out = unsafe { grad.piece(range) };
         let Scratch { wide, signs, .. } = scratch;
-        // Where the loss is off or the row does not count, the features do not matter, whatever they are.
-        let idle = !self.inputs.enabled || self.classes[spot.row] == IGNORED;
         let slope = T::Matrix::from_f64(saturated::<T>(block.slopes().by_norm[spot.place]));
         let half = T::LARGEST.is_some();
         if half {
             signs.resize(out.len(), T::Matrix::ZERO);
         }
         let Some(place) = (if half { Some(&mut signs[..]) } else { T::direct_mut(out) }) else { return };
-        if idle {
+        if self.idle(spot.row) {
             place.fill(T::Matrix::ZERO);
         } else {
             // A norm that is finite has no NaN in it.

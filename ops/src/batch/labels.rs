@@ -9,6 +9,16 @@ pub(super) const IGNORED: u32 = u32::MAX;
 /// Instead of a class: the label is none.
 pub(super) const INVALID: u32 = u32::MAX - 1;
 
+/// What everything of a row is that has no class: 0 where it does not count, NaN where its label is none. `None` for a class.
+#[inline(always)]
+pub(super) fn without_class(class: u32) -> Option<f64> {
+    match class {
+        IGNORED => Some(0.0),
+        INVALID => Some(f64::NAN),
+        _ => None,
+    }
+}
+
 /// Labels of a batch.
 pub(super) struct Resolved {
     /// `[N]`: a class, [`IGNORED`] or [`INVALID`]

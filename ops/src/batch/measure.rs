@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::block::{Block, Part};
-use super::labels::{IGNORED, INVALID};
+use super::labels::without_class;
 use super::work::{Spot, Work};
 use crate::element::Element;
 use crate::math::Real;
@@ -53,7 +53,7 @@ impl<T: Element> Work<'_, T> {
         scratch: &mut Scratch<T::Matrix>,
     ) {
         let class = self.classes[spot.row];
-        if class == IGNORED || class == INVALID {
+        if without_class(class).is_some() {
             return;
         }
         let columns = &spot.columns;

@@ -3,9 +3,8 @@
 
 use std::ops::Range;
 
-use super::block::Block;
-use super::labels::{IGNORED, INVALID};
-use super::ports::Scalars;
+use super::block::{Block, alone};
+use super::labels::without_class;
 use super::work::Work;
 use crate::descriptor::FeatureInput;
 use crate::element::Element;
@@ -83,12 +82,12 @@ impl<T: Element> Work<'_, T> {
         (highest, nan): (T::Matrix, bool),
     ) {
         let grad = self.out.logits_grad.as_ref().expect(DIRECT);
-        let at = |table: &Option<Scalars<'_>>, index: usize| table.as_ref().map(|table| table.at(index));
         let class = self.classes[row];
-        if class == IGNORED || class == INVALID {
+        if without_class(class).is_some() {
             return;
         }
         let class = class as usize;
+        block.given(self.inputs, place, row, class);
         let logits = &self.inputs.logits[self.logits_of(row)];
         // SAFETY: the caller's promise.
         let grad = unsafe { grad.piece(self.logits_of(row)) };
@@ -96,20 +95,12 @@ impl<T: Element> Work<'_, T> {
         let (top, label) = (highest.to_f64(), z[class].to_f64());
         let found = &mut block.quantities;
         (found.lead[place], found.total[place]) = if !nan && top.is_finite() {
-            let margin = at(&self.inputs.label_margin, class).unwrap_or(0.0);
+            let margin = self.inputs.label_margin.map_or(0.0, |margins| margins.at(class));
             (top - label + margin, rows::exp_sum_into::<_, L>(z, class, highest, keep))
         } else {
             keep.fill(T::Matrix::ZERO);
-            // Every other logit is -inf: the label is certain, unless its own logit is no better.
-            let certain = !nan && top == f64::NEG_INFINITY && label > f64::NEG_INFINITY;
-            if certain { (f64::NEG_INFINITY, 1.0) } else { (f64::NAN, f64::NAN) }
+            if !nan && top == f64::NEG_INFINITY { alone(label) } else { (f64::NAN, f64::NAN) }
         };
-        if let Some(weight) = at(&self.inputs.class_weights, class) {
-            found.class_weight[place] = weight;
-        }
-        if let Some(upstream) = at(&self.inputs.loss_grad, row) {
-            found.upstream[place] = upstream;
-        }
     }
 
     /// Writes the gradients of rows.
@@ -135,8 +126,8 @@ impl<T: Element> Work<'_, T> {
             let grad = unsafe { grad.piece(self.logits_of(row)) };
             let grad = T::direct_mut(grad).expect(DIRECT);
             let class = self.classes[row];
-            if class == IGNORED || class == INVALID {
-                grad.fill(T::Matrix::from_f64(if class == IGNORED { 0.0 } else { f64::NAN }));
+            if let Some(value) = without_class(class) {
+                grad.fill(T::Matrix::from_f64(value));
                 continue;
             }
             rows::scale::<_, L>(grad, factors[place], shifts[place]);
@@ -162,8 +153,7 @@ impl<T: Element> Work<'_, T> {
             // SAFETY: the caller's promise.
             let grad = unsafe { grad.piece(range) };
             let (values, grad) = (T::direct(values).expect(DIRECT), T::direct_mut(grad).expect(DIRECT));
-            // Where the loss is off or the row does not count, the features do not matter, whatever they are.
-            if !self.inputs.enabled || self.classes[row] == IGNORED {
+            if self.idle(row) {
                 grad.fill(T::Matrix::ZERO);
             } else {
                 rows::signed::<_, L>(values, slope, grad, nan, false);

@@ -35,6 +35,22 @@ struct Results<T: Element> {
     rows: Vec<T::Matrix>,
 }
 
+/// A batch without tables and parameters.
+fn batch<'a, T>(logits: &'a [T], labels: &'a [i64], features: &'a [T]) -> Inputs<'a, T> {
+    Inputs {
+        rows: labels.len(),
+        logits,
+        labels: Labels::I64(labels),
+        features,
+        loss_grad: None,
+        class_weights: None,
+        logit_bias: None,
+        label_margin: None,
+        enabled: true,
+        parameters: Vec::new(),
+    }
+}
+
 fn compute<T: Element>(
     loss: &Descriptor,
     logits: &[T],
@@ -45,18 +61,7 @@ fn compute<T: Element>(
     let zero = T::Matrix::ZERO;
     let (mut total, mut rows) = (vec![zero], vec![zero; labels.len()]);
     let mut grad = logits.to_vec();
-    let inputs = Inputs {
-        rows: labels.len(),
-        logits,
-        labels: Labels::I64(labels),
-        features: &[],
-        loss_grad: None,
-        class_weights: None,
-        logit_bias: None,
-        label_margin: None,
-        enabled: true,
-        parameters: Vec::new(),
-    };
+    let inputs = batch(logits, labels, &[]);
     let outputs = Outputs {
         loss: Some(&mut total),
         logits_grad: Some(&mut grad),
@@ -249,16 +254,9 @@ fn influence(classes: usize, z: &[f32], h: &[f32], labels: &[i64], isa: Isa, bia
     let (weights, bias) = (vec![1.5_f32; classes], vec![0.0_f32; classes]);
     let (mut total, mut z_grad, mut h_grad) = (vec![9.0], vec![9.0; z.len()], vec![9.0; h.len()]);
     let inputs = Inputs {
-        rows: labels.len(),
-        logits: z,
-        labels: Labels::I64(labels),
-        features: h,
-        loss_grad: None,
         class_weights: Some(Scalars::F32(&weights)),
         logit_bias: biased.then_some(Scalars::F32(&bias)),
-        label_margin: None,
-        enabled: true,
-        parameters: Vec::new(),
+        ..batch(z, labels, h)
     };
     let outputs = Outputs {
         loss: Some(&mut total),
@@ -335,18 +333,7 @@ fn a_norm_that_is_given_has_its_gradient_also_where_the_program_does_not_read_it
                 reduction mean\nfeatures norm\nnll\nq\nconst 0.5\non share=0 others=1 by_norm=2\n";
     let loss = parse(text).unwrap();
     let (mut total, mut z_grad, mut h_grad) = (vec![9.0_f32], vec![9.0_f32; 4], vec![9.0_f32; 2]);
-    let inputs = Inputs {
-        rows: 2,
-        logits: &[0.0, 1.0, 2.0, 3.0],
-        labels: Labels::I64(&[0, 1]),
-        features: &[3.0, 4.0],
-        loss_grad: None,
-        class_weights: None,
-        logit_bias: None,
-        label_margin: None,
-        enabled: true,
-        parameters: Vec::new(),
-    };
+    let inputs = batch(&[0.0, 1.0, 2.0, 3.0], &[0, 1], &[3.0, 4.0]);
     let outputs = Outputs {
         loss: Some(&mut total),
         logits_grad: Some(&mut z_grad),

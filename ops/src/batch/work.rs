@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::labels::Resolved;
+use super::labels::{IGNORED, Resolved};
 use super::pieces::Pieces;
 use super::ports::{Inputs, Outputs};
 use crate::descriptor::{Descriptor, FeatureInput, Input, Output, Read, Roots};
@@ -91,6 +91,12 @@ impl<'a, T: Element> Work<'a, T> {
                 shares: Pieces::new(shares),
             },
         }
+    }
+
+    /// Whether the gradient by the features is 0, whatever they are: the loss is off, or the row does not count.
+    #[inline(always)]
+    pub fn idle(&self, row: usize) -> bool {
+        !self.inputs.enabled || self.classes[row] == IGNORED
     }
 
     /// Whether logits are used as they are.

@@ -15,7 +15,7 @@ const MODERN: i64 = 13;
 /// First operator set with `GreaterOrEqual` and `LessOrEqual`, and with a `Clip` of every number type.
 const ORDERED: i64 = 12;
 /// First operator set with `GatherElements` and `ScatterElements`, and with an `Equal` of floats.
-const ELEMENTS: i64 = 11;
+pub(crate) const ELEMENTS: i64 = 11;
 
 /// Refuses types that no operator of an old operator set takes.
 pub(super) fn check_types(graph: &Graph, opset: i64) -> Result<(), SpellError> {

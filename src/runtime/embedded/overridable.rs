@@ -5,11 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::onnx::host::{GRAPH, INITIALIZER};
 use crate::onnx::wire::{Fields, push_field};
 
-/// Numbers of the fields read: ModelProto.graph, GraphProto.initializer, TensorProto.name.
-const GRAPH: u64 = 7;
-const INITIALIZER: u64 = 5;
+/// Number of `TensorProto.name`.
 const NAME: u64 = 8;
 
 /// Names of the initializers of a model's graph.
