@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from onnx import numpy_helper
 
+ROOT = pathlib.Path(__file__).parent.parent.parent
 VECTORS = pathlib.Path(__file__).parent.parent / "data" / "vectors"
 DTYPES = {"f32": np.float32, "f64": np.float64, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
 
@@ -55,6 +57,50 @@ def emit(run_ibgraph, tmp_path):
 
     emit.directory = tmp_path
     return emit
+
+
+def ok(completed):
+    assert completed.returncode == 0, completed.stdout.decode() + completed.stderr.decode()
+    return completed.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """train.npz, test.npz and classifier.onnx of examples/digits."""
+    directory = tmp_path_factory.mktemp("digits")
+    prepare = [sys.executable, ROOT / "examples/digits/prepare.py", directory, "--seed", "1"]
+    ok(subprocess.run(prepare, capture_output=True, timeout=60))
+    return directory
+
+
+@pytest.fixture
+def place(digits, tmp_path):
+    """A directory of the test's own with the digits in it."""
+    for file in digits.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    return tmp_path
+
+
+@pytest.fixture
+def ibgraph(place):
+    """Runs the program in that directory, with the ONNX Runtime of the tests."""
+    program = required("IBGRAPH_BIN", "the built ibgraph program")
+    environment = {**os.environ, "ORT_DYLIB_PATH": required("IBGRAPH_TEST_ORT", "an ONNX Runtime library")}
+
+    def run(line):
+        words = [program, *line.split()]
+        return subprocess.run(words, cwd=place, env=environment, capture_output=True, timeout=300)
+
+    run.popen = lambda line: subprocess.Popen(
+        [program, *line.split()], cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    return run
+
+
+def arrays(path):
+    with np.load(path) as archive:
+        members = {name: archive[name] for name in archive.files if name != "ibgraph.losses"}
+    return {name: value for name, value in members.items() if isinstance(value, np.ndarray)}
 
 
 def load(path) -> onnxruntime.InferenceSession:
