@@ -66,7 +66,7 @@ enum Command {
 /// # Errors
 /// What went wrong, with its exit code.
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
-    match cli.command {
+    let exit = match cli.command {
         Command::Emit(args) => emit::run(*args),
         Command::Graft(args) => graft::run(*args),
         Command::Inspect(args) => inspect::run(args),
@@ -80,5 +80,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Explain(args) => explain::run(args),
         Command::Ops(args) => ops::run(args),
         Command::Runtime(args) => runtime::run(args),
-    }
+    }?;
+    output::all_said()?;
+    Ok(exit)
 }

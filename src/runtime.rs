@@ -31,6 +31,10 @@ pub use operators::{has_fused_nodes, operator_library_name, operator_library_pla
 pub use ort_engine::{OrtEngine, OrtOptions};
 pub use provider::{Provider, UnknownProvider};
 
+/// The most threads that a command asks an engine for. Engines start all that they are asked for, used or not; a number beyond
+/// those of the largest machines is a slip of the finger that would take minutes and gigabytes.
+pub const MOST_THREADS: usize = 1024;
+
 /// What an engine is: for reports, and for `ibgraph runtime list`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineInfo {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use clap::ValueEnum;
+use clap::builder::RangedU64ValueParser;
 
 use super::model::ModelFile;
 use super::ops;
@@ -16,7 +17,9 @@ use crate::graft::extract;
 use crate::onnx::messages::ModelProto;
 use crate::onnx::{self, Host, HostError};
 use crate::runtime::discover::{Found, Origin, find};
-use crate::runtime::{EmbeddedEngine, Engine, OrtEngine, OrtOptions, Provider, has_fused_nodes};
+use crate::runtime::{
+    EmbeddedEngine, Engine, MOST_THREADS, OrtEngine, OrtOptions, Provider, has_fused_nodes,
+};
 
 /// Check a loss graph against the float64 reference
 ///
@@ -56,8 +59,8 @@ pub struct EngineArgs {
     /// Execution provider of ONNX Runtime: cpu, cuda, …
     #[arg(long, value_parser = |s: &str| s.parse::<Provider>().map_err(|e| e.to_string()), default_value = "cpu")]
     provider: Provider,
-    /// Threads that an operator may use
-    #[arg(long)]
+    /// Threads that an operator may use (default: what the engine chooses, one a physical core)
+    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST_THREADS as u64))]
     threads: Option<usize>,
     /// Run the function bodies of fused operators, not the kernels of ibgraph's operator library
     #[arg(long)]

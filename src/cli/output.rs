@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::Failure;
 
@@ -11,10 +12,26 @@ mod sparse;
 
 use sparse::Sparse;
 
-/// Prints a line to standard output. A reader that has gone away (`| head`) is no error.
+/// Why the first line that could not be printed was not.
+static UNSAID: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints a line to standard output. What prevents that is told by [`all_said`], so that the work goes on.
 pub fn say(text: impl Display) {
-    // There is nobody left to tell that nobody listens.
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // Only the first is kept.
+        let _ = UNSAID.set(error);
+    }
+}
+
+/// Whether every line was printed (a full disk prevents it). A reader that has gone away (`| head`) is no error.
+pub fn all_said() -> Result<(), Failure> {
+    match UNSAID.get() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::usage(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where a command writes.

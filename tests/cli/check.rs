@@ -107,3 +107,13 @@ fn runtime_list_shows_what_is_found() {
     let text = place.ok(&format!("runtime list --runtime {}", onnx_runtime()));
     assert!(text.contains("--runtime") && text.contains(&onnx_runtime()), "{text}");
 }
+
+#[test]
+fn more_threads_than_any_machine_has_are_refused() {
+    let place = Place::new();
+    place.ok("emit --classes 10 -o ib.onnx");
+    for threads in ["0", "100000"] {
+        let text = place.fails(&format!("check ib.onnx --engine embedded --threads {threads}"), 2);
+        assert!(text.contains(&format!("{threads} is not in 1..=1024")), "{text}");
+    }
+}

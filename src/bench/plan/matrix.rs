@@ -1,5 +1,7 @@
 //! From the lists of a plan to its cells.
 
+use std::ops::RangeInclusive;
+
 use serde_saphyr::Spanned;
 
 use super::step::Classifier;
@@ -8,7 +10,7 @@ use super::units::DTYPES;
 use super::yaml::{Reader, Source};
 use super::{ArmKind, Cell, Step, StepOptimizer};
 use crate::loss::{SpecError, builtin};
-use crate::runtime::Provider;
+use crate::runtime::{MOST_THREADS, Provider};
 use crate::tensor::DType;
 
 /// Most cells of a plan; more are a mistake in it.
@@ -101,12 +103,12 @@ impl Axes {
             classifiers: classifiers.to_vec(),
             optimizers: optimizers.collect::<Result<_, _>>()?,
             losses: losses.collect::<Result<_, SpecError>>()?,
-            rows: sizes(reader, "rows", &source.rows, 1)?,
-            classes: sizes(reader, "classes", &source.classes, 2)?,
-            features: sizes(reader, "features", &source.features, 1)?,
+            rows: sizes(reader, "rows", &source.rows, 1..=LARGEST_AXIS)?,
+            classes: sizes(reader, "classes", &source.classes, 2..=LARGEST_AXIS)?,
+            features: sizes(reader, "features", &source.features, 1..=LARGEST_AXIS)?,
             dtypes: dtypes.collect::<Result<Vec<_>, _>>()?,
             providers: named.collect::<Result<Vec<_>, _>>()?,
-            threads: or(sizes(reader, "threads", &source.threads, 1)?, default_threads()),
+            threads: or(sizes(reader, "threads", &source.threads, 1..=MOST_THREADS)?, default_threads()),
         };
         axes.checked(reader)
     }
@@ -223,12 +225,13 @@ fn sizes(
     reader: &Reader,
     what: &str,
     given: &[Spanned<usize>],
-    least: usize,
+    allowed: RangeInclusive<usize>,
 ) -> Result<Vec<usize>, SpecError> {
     let mut sizes = Vec::new();
     for size in given {
-        if size.value < least || size.value > LARGEST_AXIS {
-            return Err(reader.wrong(size, format!("`{what}` are {least} to {LARGEST_AXIS}")));
+        if !allowed.contains(&size.value) {
+            let message = format!("`{what}` are {} to {}", allowed.start(), allowed.end());
+            return Err(reader.wrong(size, message));
         }
         if sizes.contains(&size.value) {
             return Err(reader.wrong(size, format!("{} is listed twice in `{what}`", size.value)));
