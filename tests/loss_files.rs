@@ -171,6 +171,8 @@ fn keys_and_values_are_checked() {
             &["3:17: the logits are scaled by 0; the scale must be"],
         ),
         ("name: a\nloss: nll\nlogits:\n  scale: -1\n", &["4:10: the logits are scaled by -1"]),
+        ("name: a\nloss: nll\nlogits:\n  scale: 1e39\n", &["4:10: ", "float32 has no such number"]),
+        ("name: a\nloss: nll\nlogits:\n  scale: 1e-46\n", &["4:10: ", "float32 has no such number"]),
         ("name: a\nloss: nll\nrow: &r\n  c: *r\n", &["4:6: an alias stands inside what it refers to"]),
         ("name: a\nloss: !!python/object nll\n", &["2:23: the tag `!!python/object` has no meaning here"]),
         ("name: a\nloss: nll\nrow: {1x: q}\n", &["`1x` is not a name"]),

@@ -48,16 +48,24 @@ impl Tables {
 /// The factor of all logits; 1 where the source has none.
 ///
 /// # Errors
-/// A value that is not finite or not above 0.
+/// A value that is no scale.
 pub(super) fn scale(spec: &LossSpec) -> Result<f64, AdjustError> {
     let value = spec.logits.scale.as_ref().map_or(1.0, |f| f.expr.evaluate(&|name| parameter(spec, name)));
-    if value.is_finite() && value > 0.0 {
-        return Ok(value);
+    match check_scale(value) {
+        Ok(()) => Ok(value),
+        Err(message) => Err(AdjustError(format!("in the loss `{}`, {message}", spec.name))),
     }
-    Err(AdjustError(format!(
-        "the logits of the loss `{}` are scaled by {value}; the scale must be above 0",
-        spec.name
-    )))
+}
+
+/// Whether logits can be scaled by `value`: it is above 0 and finite, in float32 too, which is how most graphs hold it.
+pub(super) fn check_scale(value: f64) -> Result<(), String> {
+    let narrow = value as f32;
+    if narrow > 0.0 && narrow.is_finite() {
+        return Ok(());
+    }
+    let beyond = value > 0.0 && value.is_finite();
+    let advice = if beyond { "float32 has no such number" } else { "the scale must be above 0" };
+    Err(format!("the logits are scaled by {value}; {advice}"))
 }
 
 /// Names that the formulas of the adjusted logits use.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::names::{Entry, Located};
 use super::{Expr, ExprKind, FormulaError, LossSpec, Quantity};
+use crate::loss::adjust::check_scale;
 use crate::loss::expr::{BinaryOp, Function};
 
 impl LossSpec {
@@ -34,11 +35,8 @@ impl LossSpec {
         let literal = self.logits.scale.as_ref().filter(|formula| formula.expr.names().is_empty());
         let Some(formula) = literal else { return Ok(()) };
         let value = formula.expr.evaluate(&|_| None);
-        if value.is_finite() && value > 0.0 {
-            return Ok(());
-        }
-        let message = format!("the logits are scaled by {value}; the scale must be above 0");
-        Err((Entry::Scale, FormulaError::new(0..formula.text.len(), message)))
+        check_scale(value)
+            .map_err(|message| (Entry::Scale, FormulaError::new(0..formula.text.len(), message)))
     }
 
     /// The same as [`LossSpec::check_values`], for the values that the parameters have by now; the message names the formula.
