@@ -1,8 +1,8 @@
 //! The fused operator against a copy of the same tensors, an ONNX Runtime run of `Identity`, and the portable lowering.
 //!
 //! `ORT_DYLIB_PATH=… cargo bench --bench fused` prints, for each shape, the median time of a run of each and the ratios
-//! to the fused operator's. Arms take turns in blocks of runs, so that what else the machine does falls on all; only
-//! ratios mean something. Two threads each.
+//! to the fused operator's; shapes named after `--`, as `128x10x64`, are the only ones then. Arms take turns in blocks of runs, so
+//! that what else the machine does falls on all; only ratios mean something. Two threads each.
 
 #![allow(
     clippy::unwrap_used,
@@ -59,7 +59,10 @@ fn main() {
         "{:>20}  {:>11}  {:>10}  {:>14}  {:>14}",
         "(N, C, D)", "fused", "over copy", "over Identity", "portable/fused"
     );
-    for (n, c, d) in SHAPES {
+    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let picked =
+        |(n, c, d): &(usize, usize, usize)| named.is_empty() || named.contains(&format!("{n}x{c}x{d}"));
+    for (n, c, d) in SHAPES.into_iter().filter(picked) {
         let [fused, portable, identity, copy] = compare(&engine, &with_kernels, n, c, d);
         println!(
             "{:>20}  {fused:>8.1} µs  {:>10.2}  {:>14.2}  {:>14.2}",
