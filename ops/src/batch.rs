@@ -97,7 +97,7 @@ pub fn run<T: Element>(
 /// A task is some rows, from first to last thing.
 fn by_rows<T: Element>(work: &Work<'_, T>, row: usize, pool: &dyn Pool, isa: Isa) -> Result<(), BatchError> {
     let rows = work.inputs.rows;
-    let block = block::rows_for(row);
+    let block = block::rows_for::<T>(row);
     let elements = rows.saturating_mul(row + ROW);
     let even = (elements / LEAST).clamp(1, EVEN);
     let tasks = (elements / TASK).max(1 << even.ilog2());

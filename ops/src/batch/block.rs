@@ -14,9 +14,9 @@ use crate::simd::Level;
 /// Bytes of inputs and outputs that a block should have, to be found again in the second level of the cache.
 const CACHED: usize = 448 << 10;
 
-/// Rows of a block whose rows have `row` elements.
-pub(super) fn rows_for(row: usize) -> usize {
-    let bytes = 2 * size_of::<f32>() * row.max(1);
+/// Rows of a block whose rows have `row` elements of `T`.
+pub(super) fn rows_for<T>(row: usize) -> usize {
+    let bytes = 2 * size_of::<T>() * row.max(1);
     (CACHED / bytes).clamp(1, ROWS)
 }
 
@@ -235,6 +235,13 @@ impl<M: Real> Block<M> {
             }
         }
     }
+}
+
+/// Factor of the exponentials of a row whose label is certain, or of exponentials that are all 0: it makes 0 of each, but where
+/// the slope is NaN.
+#[inline(always)]
+pub(super) fn vanishing(others: f64) -> f64 {
+    if others.is_infinite() { 0.0 } else { others * 0.0 }
 }
 
 /// Lead and total of a row whose other logits are all -inf: its label is certain, unless its own logit is no better.

@@ -1,6 +1,6 @@
 //! Second half of a row: its gradients.
 
-use super::block::{Block, Part, Slopes};
+use super::block::{Block, Part, Slopes, vanishing};
 use super::labels::without_class;
 use super::measure::{Scratch, widened};
 use super::work::{Spot, Work};
@@ -53,7 +53,13 @@ impl<T: Element> Work<'_, T> {
         } else {
             // SAFETY: all parts were measured before the first is finished.
             let part = unsafe { block.part(spot.index) };
-            let factors = [self.factor(&part, slopes, spot.place), bounded::<T>(slopes.shift[spot.place])];
+            let certain = block.quantities.lead[spot.place] == f64::NEG_INFINITY;
+            let factor = if certain || part.sum == 0.0 {
+                vanishing(slopes.others[spot.place])
+            } else {
+                self.factor(&part, slopes, spot.place)
+            };
+            let factors = [factor, bounded::<T>(slopes.shift[spot.place])];
             let place = scaled::<_, L>(keep, factors.map(T::Matrix::from_f64), away);
             let class = class as usize;
             if columns.contains(&class) {
@@ -68,14 +74,10 @@ impl<T: Element> Work<'_, T> {
         }
     }
 
-    /// Of the exponentials of a part.
+    /// Of the exponentials of a part, not all of which are 0.
     #[inline(always)]
     fn factor(&self, part: &Part, slopes: &Slopes, place: usize) -> f64 {
         let others = bounded::<T>(slopes.others[place]);
-        // Where the sum is 0 every other logit is -inf, and r · others is 0 or NaN.
-        if part.sum == 0.0 {
-            return if others.is_infinite() { 0.0 } else { others * 0.0 };
-        }
         if self.logit_parts() == 1 {
             return others / slopes.total[place];
         }

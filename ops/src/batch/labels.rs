@@ -1,6 +1,6 @@
 //! Labels to classes, and what they say of the whole batch.
 
-use super::ports::{BatchError, Inputs};
+use super::ports::{BatchError, Inputs, Labels};
 use crate::descriptor::{Descriptor, Read};
 use crate::evaluate::Shared;
 
@@ -26,6 +26,21 @@ pub(super) struct Resolved {
     pub shared: Shared,
 }
 
+/// The labels as classes, where each is one and none is to be ignored: what most batches are like, without a branch a row.
+fn every_one_a_class(loss: &Descriptor, labels: &Labels<'_>) -> Option<Vec<u32>> {
+    // A negative label is more than any class, once it has no sign.
+    let fits = |all: bool, label: u64| all & (label < loss.classes as u64);
+    let all = loss.ignore_index.is_none()
+        && match labels {
+            Labels::I32(labels) => labels.iter().fold(true, |all, label| fits(all, *label as u64)),
+            Labels::I64(labels) => labels.iter().fold(true, |all, label| fits(all, *label as u64)),
+        };
+    all.then(|| match labels {
+        Labels::I32(labels) => labels.iter().map(|label| *label as u32).collect(),
+        Labels::I64(labels) => labels.iter().map(|label| *label as u32).collect(),
+    })
+}
+
 pub(super) fn resolve<T>(loss: &Descriptor, inputs: &Inputs<'_, T>) -> Result<Resolved, BatchError> {
     let class = |row: usize| {
         let label = inputs.labels.at(row);
@@ -41,7 +56,10 @@ pub(super) fn resolve<T>(loss: &Descriptor, inputs: &Inputs<'_, T>) -> Result<Re
             ))),
         }
     };
-    let classes = (0..inputs.rows).map(class).collect::<Result<Vec<u32>, _>>()?;
+    let classes = match every_one_a_class(loss, &inputs.labels) {
+        Some(classes) => classes,
+        None => (0..inputs.rows).map(class).collect::<Result<Vec<u32>, _>>()?,
+    };
     let counted = classes.iter().filter(|class| **class != IGNORED);
     let weight = |class: &u32| match (*class, &inputs.class_weights) {
         (INVALID, _) => f64::NAN,

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::block::{Block, alone};
+use super::block::{Block, alone, vanishing};
 use super::labels::without_class;
 use super::work::Work;
 use crate::descriptor::FeatureInput;
@@ -113,11 +113,9 @@ impl<T: Element> Work<'_, T> {
         let (slopes, found) = (block.slopes(), &block.quantities);
         let mut factors = [0.0; ROWS];
         for (k, factor) in factors.iter_mut().enumerate() {
-            *factor = slopes.others[k] / found.total[k];
-            // Where the label is certain the exponentials are 0, and their factor must be a number.
-            if found.lead[k] == f64::NEG_INFINITY && factor.is_infinite() {
-                *factor = 0.0;
-            }
+            let certain = found.lead[k] == f64::NEG_INFINITY;
+            let others = slopes.others[k];
+            *factor = if certain { vanishing(others) } else { others / found.total[k] };
         }
         let [factors, shifts, labels] =
             [&factors, &slopes.shift, &slopes.label].map(|rows| rows.map(T::Matrix::from_f64));

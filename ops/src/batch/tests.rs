@@ -1,5 +1,7 @@
 //! Batches against the textbook formulas in float64, on every instruction set, and divided in every way.
 
+mod single;
+
 use half::{bf16, f16};
 
 use super::*;
@@ -243,70 +245,6 @@ fn sizes_that_do_not_fit_are_errors() {
     let sum = Descriptor { reduction: Reduction::Sum, ..loss };
     let empty = compute::<f32>(&sum, &[], &[], &Serial, Isa::detect()).unwrap();
     assert_eq!(empty.loss.to_bits(), 0.0_f64.to_bits());
-}
-
-/// The influence-balanced loss of a batch: loss, gradients by logits, gradients by features.
-fn influence(classes: usize, z: &[f32], h: &[f32], labels: &[i64], isa: Isa, biased: bool) -> [Vec<f32>; 3] {
-    let text = include_str!("../../benches/kernels/ib.txt").replace("CLASSES", &classes.to_string());
-    let text = text.replace("reduction mean\n", "reduction mean\nignore -100\ncheck_labels\n");
-    let text = if biased { text.replace("class_weights\n", "class_weights logit_bias\n") } else { text };
-    let loss = parse(&text).unwrap();
-    let (weights, bias) = (vec![1.5_f32; classes], vec![0.0_f32; classes]);
-    let (mut total, mut z_grad, mut h_grad) = (vec![9.0], vec![9.0; z.len()], vec![9.0; h.len()]);
-    let inputs = Inputs {
-        class_weights: Some(Scalars::F32(&weights)),
-        logit_bias: biased.then_some(Scalars::F32(&bias)),
-        ..batch(z, labels, h)
-    };
-    let outputs = Outputs {
-        loss: Some(&mut total),
-        logits_grad: Some(&mut z_grad),
-        features_grad: Some(&mut h_grad),
-        row_loss: None,
-        entries: Vec::new(),
-    };
-    run(&loss, &inputs, outputs, &Threads, isa).unwrap();
-    [total, z_grad, h_grad]
-}
-
-#[test]
-fn rows_of_one_part_are_as_rows_in_general() {
-    let (nan, inf) = (f32::NAN, f32::INFINITY);
-    let shapes = if cfg!(miri) {
-        vec![(10, 7)]
-    } else {
-        vec![(1, 3), (2, 0), (10, 64), (33, 7), (130, 100), (1000, 5)]
-    };
-    for (classes, width) in shapes {
-        let n = 37;
-        let single = |x: Vec<f64>| x.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
-        let (z, h) = (single(logits(n * classes)), single(logits(n * width)));
-        let mut labels: Vec<i64> = (0..n).map(|i| ((i * 7919) % classes) as i64).collect();
-        let finite = labels.clone();
-        (labels[3], labels[20]) = (-100, classes as i64);
-        let (mut odd_z, mut odd_h) = (z.clone(), h.clone());
-        for (row, value) in [(5, nan), (6, inf), (7, -inf), (8, nan), (9, -inf), (10, inf)] {
-            // The label of a row, or the class after it; and every class.
-            let label = labels[row] as usize;
-            odd_z[row * classes + (label + row % 2) % classes] = value;
-            odd_z[(25 + row) * classes..(26 + row) * classes].fill(value);
-            if width > 0 {
-                odd_h[(10 + row) * width + row % width] = value;
-            }
-        }
-        for isa in Isa::supported() {
-            for (z, h, labels) in [(&z, &h, &finite), (&odd_z, &odd_h, &labels)] {
-                let [short, general] = [false, true].map(|b| influence(classes, z, h, labels, isa, b));
-                for (short, general) in short.iter().flatten().zip(general.iter().flatten()) {
-                    let close = (short - general).abs() <= FLOAT32 as f32 * general.abs();
-                    assert!(
-                        close || short.is_nan() && general.is_nan() || short == general,
-                        "{classes} {isa:?}: {short} {general}"
-                    );
-                }
-            }
-        }
-    }
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl<M: Real> Walk<'_, M> {
                     }
                     at += P::SIDE * wide;
                 }
-                if at == group {
+                if at == group && at + P::SIDE * wide <= end {
                     pass.group();
                 }
             }
