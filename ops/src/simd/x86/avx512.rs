@@ -8,10 +8,6 @@ use std::arch::x86_64::*;
 use super::avx2::{F32x8, F64x4};
 use crate::simd::Vector;
 
-/// Numbers of the lanes.
-const LANES_32: [i32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-const LANES_64: [i64; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
-
 /// Mask of the first `len` lanes.
 #[inline(always)]
 fn first(len: usize) -> u16 {
@@ -82,12 +78,9 @@ _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_fmadd_ps _mm512_max_ps {
 
     #[inline(always)]
     fn replaced(self, lane: usize, x: f32) -> Self {
+        let here = u16::from(lane < 16) << (lane % 16);
         // SAFETY: see the top of the file.
-        unsafe {
-            let lanes = _mm512_loadu_epi32(LANES_32.as_ptr());
-            let here = _mm512_cmpeq_epi32_mask(lanes, _mm512_set1_epi32(lane as i32));
-            Self(_mm512_mask_mov_ps(self.0, here, _mm512_set1_ps(x)))
-        }
+        Self(unsafe { _mm512_mask_mov_ps(self.0, here, _mm512_set1_ps(x)) })
     }
 
     #[inline(always)]
@@ -180,12 +173,9 @@ _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_fmadd_pd _mm512_max_pd {
 
     #[inline(always)]
     fn replaced(self, lane: usize, x: f64) -> Self {
+        let here = u8::from(lane < 8) << (lane % 8);
         // SAFETY: see the top of the file.
-        unsafe {
-            let lanes = _mm512_loadu_epi64(LANES_64.as_ptr());
-            let here = _mm512_cmpeq_epi64_mask(lanes, _mm512_set1_epi64(lane as i64));
-            Self(_mm512_mask_mov_pd(self.0, here, _mm512_set1_pd(x)))
-        }
+        Self(unsafe { _mm512_mask_mov_pd(self.0, here, _mm512_set1_pd(x)) })
     }
 
     #[inline(always)]
