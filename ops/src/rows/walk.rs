@@ -20,7 +20,8 @@ pub(super) trait Pass<V> {
     /// Takes a vector, and gives what is to be written in its place. `side` is below [`Pass::SIDE`]; vectors in a row
     /// have different ones.
     fn take(&mut self, side: usize, x: V) -> V;
-    /// Called after at most [`GROUP`] vectors of every side.
+    /// Called between groups of at most [`GROUP`] vectors of every side. After the last call there is at most a group, and two
+    /// vectors of a side.
     fn group(&mut self);
 }
 
