@@ -41,8 +41,8 @@ in standard operators, and checks them against a float64 reference.";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 good; 1 a check failed, numbers are off, a cell regressed, an arm fails that had times, or training \
-diverged; 2 wrong use or broken input; 3 the asked-for engine or provider is not there; 4 a comparison is inconclusive; 130 \
-interrupted with Ctrl-C.";
+diverged; 2 wrong use, broken input, or output that cannot be written; 3 the asked-for engine or provider is not there; 4 a \
+comparison is inconclusive; 130 interrupted with Ctrl-C.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -31,8 +31,8 @@ pub use operators::{has_fused_nodes, operator_library_name, operator_library_pla
 pub use ort_engine::{OrtEngine, OrtOptions};
 pub use provider::{Provider, UnknownProvider};
 
-/// The most threads that a command asks an engine for. Engines start all that they are asked for, used or not; a number beyond
-/// those of the largest machines is a slip of the finger that would take minutes and gigabytes.
+/// The most threads that a command asks an engine for: as many as the largest machines have. Engines start all that they are asked
+/// for, used or not: 1024 take a minute of two processors, and more would take more than a user who meant fewer waits for.
 pub const MOST_THREADS: usize = 1024;
 
 /// What an engine is: for reports, and for `ibgraph runtime list`.

@@ -60,9 +60,11 @@ fn main() {
         "(N, C, D)", "fused", "over copy", "over Identity", "portable/fused"
     );
     let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let picked =
-        |(n, c, d): &(usize, usize, usize)| named.is_empty() || named.contains(&format!("{n}x{c}x{d}"));
-    for (n, c, d) in SHAPES.into_iter().filter(picked) {
+    let all = SHAPES.map(|(n, c, d)| format!("{n}x{c}x{d}"));
+    let unknown: Vec<&String> = named.iter().filter(|name| !all.contains(name)).collect();
+    assert!(unknown.is_empty(), "no shapes are {unknown:?}; they are {}", all.join(" "));
+    let picked = |name: &String| named.is_empty() || named.contains(name);
+    for ((n, c, d), _) in SHAPES.into_iter().zip(&all).filter(|(_, name)| picked(name)) {
         let [fused, portable, identity, copy] = compare(&engine, &with_kernels, n, c, d);
         println!(
             "{:>20}  {fused:>8.1} µs  {:>10.2}  {:>14.2}  {:>14.2}",

@@ -1,4 +1,4 @@
-//! Attributes with words exchanged at random: refused with a message, or run without a panic.
+//! Attributes with words and lines exchanged at random: refused with a message, or run without a panic.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -65,7 +65,7 @@ impl Random {
     }
 }
 
-/// A word of one place put into another, a few times.
+/// A word of one place put into another, a few times, and perhaps a line once more somewhere else, or gone.
 fn damaged(text: &str, random: &mut Random) -> String {
     let extra =
         ["0", "1", "-1", "7", "99999999999", "1e309", "nan", "sum", "norm", "norm-column", "weight_sum"];
@@ -78,7 +78,16 @@ fn damaged(text: &str, random: &mut Random) -> String {
             _ => words[at] = words[random.below(words.len())],
         }
     }
-    words.concat()
+    let text = words.concat();
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let (at, to) = (random.below(lines.len()), random.below(lines.len()));
+    match random.below(6) {
+        0 => lines.insert(to, lines[at]),
+        1 => drop(lines.remove(at)),
+        2 => lines.swap(to, at),
+        _ => {}
+    }
+    lines.concat()
 }
 
 /// Runs a loss on a few rows, whatever it is.

@@ -57,15 +57,22 @@ pub(super) fn scale(spec: &LossSpec) -> Result<f64, AdjustError> {
     }
 }
 
-/// Whether logits can be scaled by `value`: it is above 0 and finite, in float32 too, which is how most graphs hold it.
+/// Whether logits can be scaled by `value`: it is above 0, and in float32, which is how most graphs hold it, it is finite and has all
+/// its digits.
 pub(super) fn check_scale(value: f64) -> Result<(), String> {
-    let narrow = value as f32;
-    if narrow > 0.0 && narrow.is_finite() {
+    if value > 0.0 && (value as f32).is_normal() {
         return Ok(());
     }
     let beyond = value > 0.0 && value.is_finite();
-    let advice = if beyond { "float32 has no such number" } else { "the scale must be above 0" };
-    Err(format!("the logits are scaled by {value}; {advice}"))
+    let advice =
+        if beyond { "float32 has no such number with all its digits" } else { "the scale must be above 0" };
+    Err(format!("the logits are scaled by {}; {advice}", written(value)))
+}
+
+/// A number as short as it can be.
+fn written(value: f64) -> String {
+    let [plain, scientific] = [value.to_string(), format!("{value:e}")];
+    if plain.len() <= scientific.len() { plain } else { scientific }
 }
 
 /// Names that the formulas of the adjusted logits use.

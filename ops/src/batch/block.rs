@@ -14,7 +14,7 @@ use crate::simd::Level;
 /// Bytes of inputs and outputs that a block should have, to be found again in the second level of the cache.
 const CACHED: usize = 448 << 10;
 
-/// Rows of a block whose rows have `row` elements of `T`.
+/// Rows of a block whose rows have `row` elements of `T`. What a half type keeps in float32 beside them is not counted.
 pub(super) fn rows_for<T>(row: usize) -> usize {
     let bytes = 2 * size_of::<T>() * row.max(1);
     (CACHED / bytes).clamp(1, ROWS)

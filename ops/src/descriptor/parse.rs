@@ -62,8 +62,14 @@ fn check_header(line: &str) -> Result<(), String> {
     }
 }
 
+/// Keys of lines that are no steps; each comes once.
+const KEYS: [&str; 10] =
+    ["classes", "inputs", "outputs", "reduction", "features", "ignore", "check_labels", "scale", "on", "off"];
+
 #[derive(Default)]
 struct Reader {
+    /// Those of [`KEYS`] that have come.
+    found: Vec<&'static str>,
     classes: Option<usize>,
     inputs: Vec<Input>,
     parameters: Vec<String>,
@@ -80,6 +86,12 @@ struct Reader {
 
 impl Reader {
     fn line(&mut self, key: &str, rest: &[&str]) -> Result<(), String> {
+        if let Some(key) = KEYS.iter().find(|known| **known == key) {
+            if self.found.contains(key) {
+                return Err(format!("`{key}` comes twice"));
+            }
+            self.found.push(key);
+        }
         match (key, rest) {
             ("classes", [n]) => self.classes = Some(number(n)?),
             ("inputs", names) => {
@@ -115,6 +127,9 @@ impl Reader {
             "enabled" => Input::Enabled,
             other => {
                 let parameter = other.strip_prefix(':').ok_or(format!("no input is named `{other}`"))?;
+                if self.parameters.iter().any(|known| known == parameter) {
+                    return Err(format!("two inputs are `{other}`"));
+                }
                 self.parameters.push(parameter.to_owned());
                 Input::Parameter(self.parameters.len() - 1)
             }

@@ -63,7 +63,24 @@ fn options_are_checked() {
     assert!(error("classes 5", "classes 5\nscale nan").contains("the scale is NaN"));
     assert!(error("inputs logits labels", "inputs logits logits labels").contains("two inputs are Logits"));
     assert!(error("inputs logits labels", "inputs logits").contains("the input Labels is missing"));
+    assert!(error("inputs logits labels", "inputs logits labels :a :a").contains("two inputs are `:a`"));
     assert!(error("inputs logits labels", "inputs logits labels what").contains("no input is named `what`"));
+}
+
+#[test]
+fn no_key_comes_twice() {
+    for line in ["classes 5", "inputs logits labels", "outputs loss", "reduction mean", "on share=2 others=4"]
+    {
+        let text = CROSS_ENTROPY.to_owned() + line + "\n";
+        let key = line.split(' ').next().unwrap();
+        assert_eq!(
+            parse(&text).unwrap_err().to_string(),
+            format!("attribute `loss`, line 12: `{key}` comes twice")
+        );
+    }
+    // A parameter of inputs that were taken back would be of no input.
+    let text = CROSS_ENTROPY.replace("labels\n", "labels :a\ninputs logits labels\n").replace("count", ":a");
+    assert!(parse(&text).unwrap_err().to_string().contains("line 4: `inputs` comes twice"));
 }
 
 #[test]
