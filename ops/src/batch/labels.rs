@@ -27,18 +27,12 @@ pub(super) struct Resolved {
 }
 
 /// The labels as classes, where each is one and none is to be ignored: what most batches are like, without a branch a row.
-fn every_one_a_class(loss: &Descriptor, labels: &Labels<'_>) -> Option<Vec<u32>> {
+fn every_one_a_class<L: Copy + Into<i64>>(loss: &Descriptor, labels: &[L]) -> Option<Vec<u32>> {
     // A negative label is more than any class, once it has no sign.
-    let fits = |all: bool, label: u64| all & (label < loss.classes as u64);
-    let all = loss.ignore_index.is_none()
-        && match labels {
-            Labels::I32(labels) => labels.iter().fold(true, |all, label| fits(all, *label as u64)),
-            Labels::I64(labels) => labels.iter().fold(true, |all, label| fits(all, *label as u64)),
-        };
-    all.then(|| match labels {
-        Labels::I32(labels) => labels.iter().map(|label| *label as u32).collect(),
-        Labels::I64(labels) => labels.iter().map(|label| *label as u32).collect(),
-    })
+    let unsigned = |label: &L| -> u64 { (*label).into() as u64 };
+    let fits = |all: bool, label: &L| all & (unsigned(label) < loss.classes as u64);
+    let all = loss.ignore_index.is_none() && labels.iter().fold(true, fits);
+    all.then(|| labels.iter().map(|label| unsigned(label) as u32).collect())
 }
 
 pub(super) fn resolve<T>(loss: &Descriptor, inputs: &Inputs<'_, T>) -> Result<Resolved, BatchError> {
@@ -56,7 +50,11 @@ pub(super) fn resolve<T>(loss: &Descriptor, inputs: &Inputs<'_, T>) -> Result<Re
             ))),
         }
     };
-    let classes = match every_one_a_class(loss, &inputs.labels) {
+    let usual = match inputs.labels {
+        Labels::I32(labels) => every_one_a_class(loss, labels),
+        Labels::I64(labels) => every_one_a_class(loss, labels),
+    };
+    let classes = match usual {
         Some(classes) => classes,
         None => (0..inputs.rows).map(class).collect::<Result<Vec<u32>, _>>()?,
     };
